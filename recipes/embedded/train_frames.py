@@ -1,0 +1,218 @@
+"""Fine-tune EfficientNet-Lite0 into the embedded profile's image encoder.
+
+Two stages: posters alone (film-like and clean crops), then posters and film stills together. Each
+stage leaves its checkpoint and a line of JSON per epoch with the mean average precision on
+validation posters and validation stills; the checkpoints are compared on stills by
+``evaluate.py``.
+
+    python recipes/embedded/train_frames.py --data ../shared/data --out build/frames
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from efficientnet_lite import FEATURES, EfficientNetLite0
+from images import ImageSet, clean, film_like, load, test_crops
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from reelgenre.extractors.frame_input import encoder_input
+from reelgenre.genres import GENRES
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the training.
+
+    Attributes:
+        epochs: passes over the posters.
+        learning_rate: peak, of the output layer; the encoder takes a third of it.
+        still_repeats: how often each training still comes in an epoch; 0 leaves stills out.
+    """
+
+    epochs: int
+    learning_rate: float
+    still_repeats: int
+
+
+STAGES = {
+    "posters": Stage(epochs=8, learning_rate=1e-3, still_repeats=0),
+    "stills": Stage(epochs=3, learning_rate=5e-4, still_repeats=8),
+}
+FROZEN_BLOCKS = 5
+BATCH = 48
+WEIGHT_DECAY = 0.05
+MIXUP = 0.3
+EMA = 0.998
+
+
+class GenreImageModel(nn.Module):
+    """The encoder with a linear output layer: images [N, 160, 288, 3] uint8 to logits [N, 21]."""
+
+    def __init__(self, checkpoint: str) -> None:
+        super().__init__()
+        self.encoder = EfficientNetLite0.from_imagenet(checkpoint)
+        self.dropout = nn.Dropout(0.4)
+        self.head = nn.Linear(FEATURES, len(GENRES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
+        return self.head(self.dropout(self.encoder(x)))
+
+    def freeze_stem(self) -> None:
+        """Keep the low-level blocks as ImageNet left them; they are most of a step's time."""
+        for module in [
+            self.encoder._conv_stem,
+            self.encoder._bn0,
+            *self.encoder._blocks[:FROZEN_BLOCKS],
+        ]:
+            module.requires_grad_(False)
+
+
+class Crops(Dataset[tuple[NDArray[np.uint8], NDArray[np.float32]]]):
+    """A fresh random crop of each poster, and `repeats` of each still."""
+
+    def __init__(self, posters: ImageSet, stills: ImageSet, repeats: int, seed: int) -> None:
+        self.posters, self.stills, self.repeats, self.seed = posters, stills, repeats, seed
+
+    def __len__(self) -> int:
+        return len(self.posters.images) + self.repeats * len(self.stills.images)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        random = np.random.default_rng((self.seed, index))
+        if index < len(self.posters.images):
+            image = self.posters.images[index]
+            crop = clean(image, random) if random.random() < 0.3 else film_like(image, random)
+            return crop, self.posters.labels[index]
+        index = (index - len(self.posters.images)) % len(self.stills.images)
+        return film_like(self.stills.images[index], random, still=True), self.stills.labels[index]
+
+
+@torch.inference_mode()
+def logits_of(model: GenreImageModel, crops: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Logits float32 [N, 21] of prepared images."""
+    model.eval()
+    parts = []
+    for start in range(0, len(crops), 64):
+        batch = torch.from_numpy(np.stack(crops[start : start + 64]))
+        with torch.autocast("cpu", torch.bfloat16):
+            parts.append(model(batch).float().numpy())
+    return np.concatenate(parts)
+
+
+def mean_ap(labels: NDArray[np.float32], scores: NDArray[np.float32]) -> float:
+    """Macro average precision over the genres that occur."""
+    occurs = labels.any(axis=0)
+    return float(average_precision_score(labels[:, occurs], scores[:, occurs], average="macro"))
+
+
+def validate(model: GenreImageModel, posters: ImageSet, stills: ImageSet) -> dict[str, float]:
+    """Mean average precision on posters (mean logit of three crops) and on stills."""
+    crops = [test_crops(image)[::2] for image in posters.images]
+    scores = logits_of(model, [c for three in crops for c in three]).reshape(len(crops), 3, -1)
+    still_scores = logits_of(model, [encoder_input(image) for image in stills.images])
+    return {
+        "posters_map": 100 * mean_ap(posters.labels, scores.mean(axis=1)),
+        "stills_map": 100 * mean_ap(stills.labels, still_scores),
+        "stills_micro_ap": 100
+        * float(average_precision_score(stills.labels, still_scores, average="micro")),
+    }
+
+
+def train_stage(
+    name: str, model: GenreImageModel, posters: ImageSet, stills: ImageSet, out: Path, seed: int
+) -> None:
+    """Train one stage and leave `out/NAME.pt`, the running average of its weights."""
+    stage = STAGES[name]
+    encoder = [p for p in model.encoder.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": encoder, "lr": stage.learning_rate / 3},
+            {"params": model.head.parameters(), "lr": stage.learning_rate},
+        ],
+        weight_decay=WEIGHT_DECAY,
+    )
+    train_posters, train_stills = posters.only("trn"), stills.only("trn")
+    val_posters, val_stills = posters.only("val"), stills.only("val")
+    length = len(Crops(train_posters, train_stills, stage.still_repeats, 0))
+    total = stage.epochs * math.ceil(length / BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        [stage.learning_rate / 3, stage.learning_rate],
+        total_steps=total,
+        pct_start=0.1,
+    )
+    average = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA)
+    )
+    loss_function = nn.BCEWithLogitsLoss()
+    for epoch in range(stage.epochs):
+        started = time.perf_counter()
+        crops = Crops(train_posters, train_stills, stage.still_repeats, seed * 1000 + epoch)
+        generator = torch.Generator().manual_seed(seed * 1000 + epoch)
+        loader = DataLoader(crops, BATCH, shuffle=True, generator=generator, num_workers=1)
+        losses = []
+        for images, labels in loader:
+            model.train()
+            # Running statistics stay ImageNet's: batches here are small and augmented.
+            for module in model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+            mix = float(np.random.default_rng((seed, epoch, len(losses))).beta(MIXUP, MIXUP))
+            mixed = images.float().mul(mix).add(images.flip(0).float(), alpha=1 - mix)
+            target = labels * mix + labels.flip(0) * (1 - mix)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(mixed)
+            loss = loss_function(logits.float(), target)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            average.update_parameters(model)
+            losses.append(loss.item())
+        report = {
+            "stage": name,
+            "epoch": epoch + 1,
+            "loss": float(np.mean(losses)),
+            **validate(average.module, val_posters, val_stills),
+            "seconds": time.perf_counter() - started,
+        }
+        print(json.dumps(report), flush=True)
+        with (out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(report) + "\n")
+        torch.save(average.module.state_dict(), out / f"{name}.pt")
+    model.load_state_dict(average.module.state_dict())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--checkpoint", required=True, help="the packaged ImageNet weights (.pth)")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(arguments.seed)
+    (arguments.out / "stages.json").write_text(
+        json.dumps({name: asdict(stage) for name, stage in STAGES.items()}, indent=2)
+    )
+    posters = load(arguments.data / "posters.parquet")
+    stills = load(arguments.data / "stills.parquet")
+    model = GenreImageModel(arguments.checkpoint).to(memory_format=torch.channels_last)
+    model.freeze_stem()
+    for name in STAGES:
+        train_stage(name, model, posters, stills, arguments.out, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

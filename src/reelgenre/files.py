@@ -1,0 +1,37 @@
+"""Writing files so that a reader never sees half of one, whatever happens to the writer."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary neighbour of ``path`` for writing; it takes the name when the block ends.
+
+    The data is flushed to the disk before the rename. When the block raises, ``path`` is as it
+    was and the temporary file is gone.
+
+    Args:
+        path: the final name; its folder must exist.
+
+    Yields:
+        The open binary file.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
