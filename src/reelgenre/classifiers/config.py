@@ -1,0 +1,121 @@
+"""What a classifier is, as one strict, readable document: architecture, inputs, labels, decisions.
+
+The settings of each architecture are its own class, told apart by ``name``, so that a config
+cannot carry a setting which its architecture does not have. Everything is frozen, unknown keys
+are refused and no number may be NaN or infinite. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+MAX_WIDTH = 65_536
+"""Largest accepted width, row count or dim: far above any real one, so that a damaged or hostile
+config cannot ask for absurd amounts of memory."""
+
+Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+Count = Annotated[int, Field(ge=1, le=128)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+OUTPUT_SUFFIXES = ("_mask", "_logits", "_gate", "_step_scores")
+"""Endings of tensor names in ``model.onnx``; feature names must not end so."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class FeatureConfig(_Strict):
+    """One input of a classifier.
+
+    Attributes:
+        dim: width D of its steps.
+        fingerprint: of the extractor the classifier was trained on; features made by another one
+            are refused. None accepts any (imported checkpoints whose extractor is unknown).
+        pooling: ``sequence`` keeps the steps, ``mean`` averages them over time first.
+        max_steps: a longer sequence is sub-sampled to this many steps at equidistant indices, the
+            first and the last step included. None takes any length, up to the position table
+            where the architecture has one. With ``padding="zeros"`` also the fixed length that
+            shorter sequences are padded to.
+    """
+
+    dim: Width
+    fingerprint: str | None = Field(default=None, min_length=1)
+    pooling: Literal["sequence", "mean"] = "sequence"
+    max_steps: Width | None = None
+
+
+class LateFusion(_Strict):
+    """One small expert per modality with attention pooling, fused by evidence-dependent gates.
+
+    Attributes:
+        hidden: width H of the experts' one hidden layer.
+        heads: attention heads K of the pooling over time.
+        dropout: on the inputs and on the hidden steps of the experts, in training.
+    """
+
+    name: Literal["late_fusion"] = "late_fusion"
+    hidden: Width = 256
+    heads: Count = 4
+    dropout: Dropout = 0.5
+
+
+Architecture = LateFusion
+
+
+class Calibration(_Strict):
+    """Per-label affine map of logits, fitted on validation data: sigmoid(scale * logit + bias)."""
+
+    scale: tuple[Annotated[float, Field(gt=0)], ...]
+    bias: tuple[float, ...]
+
+
+class ClassifierConfig(_Strict):
+    """Everything but the weights.
+
+    Attributes:
+        architecture: which network and its settings.
+        labels: C names in the order of every logit vector.
+        features: inputs by name, in the order the network concatenates them.
+        calibration: None leaves the logits as they are.
+        thresholds: probability from which each label counts as predicted; None means 0.5.
+        training: facts about how it was made (recipe, data, seed, scores), for people and cards.
+    """
+
+    architecture: Architecture
+    labels: tuple[str, ...] = Field(min_length=1)
+    features: dict[FeatureName, FeatureConfig] = Field(min_length=1)
+    calibration: Calibration | None = None
+    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
+    training: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        count = len(self.labels)
+        if len(set(self.labels)) != count or not all(self.labels):
+            raise ValueError("labels must be unique and not empty")
+        for name in self.features:
+            if name.endswith(OUTPUT_SUFFIXES):
+                raise ValueError(f"feature {name!r} must not end in one of {OUTPUT_SUFFIXES}")
+        if "logits" in self.features:
+            raise ValueError("a feature cannot be called 'logits'")
+        per_label = {"thresholds": self.thresholds}
+        if self.calibration is not None:
+            per_label["calibration.scale"] = self.calibration.scale
+            per_label["calibration.bias"] = self.calibration.bias
+        for key, numbers in per_label.items():
+            if numbers is not None and len(numbers) != count:
+                raise ValueError(f"{key} has {len(numbers)} numbers for {count} labels")
+        return self
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibrated sigmoid of logits [..., C]; the one place where calibration is applied."""
+        z = logits.astype(np.float64)
+        if self.calibration is not None:
+            z = z * np.array(self.calibration.scale) + np.array(self.calibration.bias)
+        # tanh saturates without the overflow that exp(-z) has for large negative z.
+        return (0.5 * (1 + np.tanh(0.5 * z))).astype(np.float32)
