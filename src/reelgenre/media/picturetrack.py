@@ -1,0 +1,100 @@
+"""From the pictures of a stream to its shots and their middle frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from reelgenre.media.decoding import PictureClock, Refetcher
+from reelgenre.media.midframes import MidFrames
+from reelgenre.media.pictures import PictureMaker
+from reelgenre.media.shots import SceneScorer, ShotDetector, ThresholdDetector
+from reelgenre.media.source import Source
+from reelgenre.media.types import Frame, MediaOptions
+
+
+class PictureTrack:
+    """Finds shots while pictures come in and emits the frame in the middle of each.
+
+    Args:
+        source: the file.
+        stream: its stream of pictures.
+        options: how to detect and hold.
+        emit: takes the mid-shot frames, in the order of time; None where nobody wants them.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        stream: VideoStream,
+        options: MediaOptions,
+        emit: Callable[[Frame], None] | None,
+    ) -> None:
+        self._clock = PictureClock(source, stream)
+        self._origin = source.origin
+        self._emit = emit
+        self._scorer = SceneScorer()
+        self._detector: ShotDetector = ThresholdDetector(options.threshold)
+        self._refetcher = Refetcher(source, options.threads)
+        self._middles = MidFrames(
+            PictureMaker(options.short_side, stream.sample_aspect_ratio),
+            lambda twice: self._refetcher.nearest(twice, self._clock.timeline.exact),
+            options.held_bytes,
+        )
+        self._start: int | None = None
+        self.shots: list[tuple[float, float]] = []
+        self.missed = 0
+        """Shots whose middle frame could not be had."""
+
+    @property
+    def jumps(self) -> int:
+        """Faults in the stream's clock."""
+        return self._clock.timeline.jumps
+
+    @property
+    def end(self) -> float:
+        """Where the last picture ends, in seconds."""
+        return self._seconds(self._clock.end)
+
+    def push(self, frame: VideoFrame) -> None:
+        """Take the next decoded picture."""
+        tick = self._clock.place(frame)
+        if self._start is None:
+            self._start = tick
+        cuts = self._detector.push(tick, self._scorer.score(frame))
+        if self._emit is not None:
+            self._middles.add(tick, frame)
+        for cut in cuts:
+            self._end_shot(cut)
+        self._middles.settle(self._detector.settled)
+
+    def finish(self) -> None:
+        """The stream is over."""
+        if self._start is not None:
+            for cut in self._detector.finish():
+                self._end_shot(cut)
+            self._end_shot(self._clock.end)
+
+    def close(self) -> None:
+        """Close what was opened to fetch frames."""
+        self._refetcher.close()
+
+    def _end_shot(self, end: int) -> None:
+        assert self._start is not None
+        if end <= self._start:
+            return
+        shot = (self._seconds(self._start), self._seconds(end))
+        self.shots.append(shot)
+        self._start = end
+        if self._emit is None:
+            return
+        tick, image = self._middles.end_shot(end)
+        if image is None:
+            self.missed += 1
+        else:
+            self._emit(Frame(image, self._seconds(tick), shot))
+
+    def _seconds(self, tick: int) -> float:
+        return float(tick * self._clock.time_base - self._origin)

@@ -1,0 +1,87 @@
+"""Where one shot ends and the next begins."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from av.filter import Graph
+from av.filter.context import FilterContext
+from av.video.frame import VideoFrame
+
+
+class ShotDetector(Protocol):
+    """Decides on cuts from one score per frame, as frames come."""
+
+    @property
+    def settled(self) -> int:
+        """No cut will be reported any more at a tick before this one."""
+        ...
+
+    def push(self, tick: int, score: float) -> list[int]:
+        """Take one frame; return the ticks of the frames found to start new shots, in order."""
+        ...
+
+    def finish(self) -> list[int]:
+        """The stream is over; return what was still undecided."""
+        ...
+
+
+class ThresholdDetector:
+    """A frame starts a new shot when FFmpeg's scene score exceeds a threshold.
+
+    The same cuts as FFmpeg's ``select='gt(scene,threshold)'``, which the paper uses.
+
+    Args:
+        threshold: scene score from 0 to 1.
+    """
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+        self.settled = 0
+
+    def push(self, tick: int, score: float) -> list[int]:
+        """Take one frame's score."""
+        self.settled = tick
+        return [tick] if score > self._threshold else []
+
+    def finish(self) -> list[int]:
+        """Nothing is ever undecided."""
+        return []
+
+
+class SceneScorer:
+    """FFmpeg's own scene score, from its ``select`` filter.
+
+    When size or pixel format change in the middle of a stream the filter starts afresh, as
+    FFmpeg's command line does: the first frame of the new kind scores 0.
+    """
+
+    def __init__(self) -> None:
+        self._kind: tuple[int, int, str] | None = None
+        self._entry: FilterContext
+        self._exit: FilterContext
+        self._graph: Graph
+
+    def score(self, frame: VideoFrame) -> float:
+        """How much this frame differs from the last, from 0 to 1."""
+        kind = (frame.width, frame.height, frame.format.name)
+        if kind != self._kind:
+            self._build(frame)
+            self._kind = kind
+        self._entry.push(frame)
+        return float(self._exit.pull().metadata["lavfi.scene_score"])
+
+    def _build(self, frame: VideoFrame) -> None:
+        graph = Graph()
+        graph.threads = 1
+        entry = graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=frame.time_base,
+        )
+        # Passes every frame; the scene score is noted on each as metadata.
+        select = graph.add("select", "gte(scene,0)")
+        leave = graph.add("buffersink")
+        graph.link_nodes(entry, select, leave).configure()
+        self._graph, self._entry, self._exit = graph, entry, leave
