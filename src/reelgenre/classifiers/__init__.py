@@ -9,6 +9,9 @@ from reelgenre.classifiers.config import (
     ClassifierConfig,
     FeatureConfig,
     LateFusion,
+    Mlp,
+    MultiTransformer,
+    SingleTransformer,
 )
 from reelgenre.classifiers.runtime import ExpertOutput, GenreClassifier, Prediction
 
@@ -19,5 +22,8 @@ __all__ = [
     "FeatureConfig",
     "GenreClassifier",
     "LateFusion",
+    "Mlp",
+    "MultiTransformer",
     "Prediction",
+    "SingleTransformer",
 ]

@@ -64,7 +64,89 @@ class LateFusion(_Strict):
     dropout: Dropout = 0.5
 
 
-Architecture = LateFusion
+class _PaperArchitecture(_Strict):
+    """What the paper's three architectures share.
+
+    Attributes:
+        dropout: in training.
+        padding: ``masked``: padding never reaches a result, whatever stands there. ``zeros``: as
+            in the published release, every sequence is zero-padded after standardisation to its
+            ``max_steps`` and the zeros are attended to and averaged like real steps; only for
+            loading published checkpoints and measuring what masks are worth.
+    """
+
+    dropout: Dropout = 0.5
+    padding: Literal["masked", "zeros"] = "masked"
+
+
+class _Absent(_Strict):
+    """How an architecture that concatenates averages tells that a feature is absent.
+
+    Attributes:
+        absent: ``learned``: a learned vector stands in for the average. ``zeros``: zeros do, that
+            is the average of the training split once standardised; this is what gives the
+            paper's parameter counts, but such a video looks like an average one.
+    """
+
+    absent: Literal["learned", "zeros"] = "learned"
+
+
+class Mlp(_PaperArchitecture, _Absent):
+    """Averages over time, concatenated, into a multi-layer perceptron (Sulun et al., 2024, §3.2).
+
+    Attributes:
+        hidden: widths of the hidden layers; () is one linear layer.
+    """
+
+    name: Literal["mlp"] = "mlp"
+    hidden: tuple[Width, ...] = (256,)
+
+
+class _Transformer(_PaperArchitecture):
+    """What the two transformers share.
+
+    Attributes:
+        heads: attention heads; divides every width.
+        positions: learned table or fixed sinusoids.
+        position_rows: rows of the learned table of each feature. One row belongs to the vector in
+            front of the sequence; a longer sequence is sub-sampled to what is left (see
+            ``FeatureConfig.max_steps``). None: one more than each feature's ``max_steps``.
+    """
+
+    heads: Count = 8
+    positions: Literal["learned", "sinusoidal"] = "learned"
+    position_rows: Annotated[int, Field(ge=2, le=MAX_WIDTH)] | None = 5000
+
+
+class SingleTransformer(_Transformer):
+    """All sequences in one transformer, told apart by SEP vectors (Sulun et al., 2024, §3.2).
+
+    Attributes:
+        d_model: width to which every feature is projected.
+        layers: encoder layers.
+    """
+
+    name: Literal["single_transformer"] = "single_transformer"
+    d_model: Width = 256
+    layers: Count = 2
+
+
+class MultiTransformer(_Transformer, _Absent):
+    """One transformer per feature; averaged features skip theirs (Sulun et al., 2024, §3.2).
+
+    Attributes:
+        d_model: width to which every feature is projected; None keeps each at its own width.
+        layers: encoder layers of each transformer.
+    """
+
+    name: Literal["multi_transformer"] = "multi_transformer"
+    d_model: Width | None = 128
+    layers: Count = 1
+
+
+Architecture = Annotated[
+    Mlp | SingleTransformer | MultiTransformer | LateFusion, Field(discriminator="name")
+]
 
 
 class Calibration(_Strict):
@@ -98,7 +180,8 @@ class ClassifierConfig(_Strict):
         count = len(self.labels)
         if len(set(self.labels)) != count or not all(self.labels):
             raise ValueError("labels must be unique and not empty")
-        for name in self.features:
+        for name, feature in self.features.items():
+            _check_feature(self.architecture, name, feature)
             if name.endswith(OUTPUT_SUFFIXES):
                 raise ValueError(f"feature {name!r} must not end in one of {OUTPUT_SUFFIXES}")
         if "logits" in self.features:
@@ -119,3 +202,35 @@ class ClassifierConfig(_Strict):
             z = z * np.array(self.calibration.scale) + np.array(self.calibration.bias)
         # tanh saturates without the overflow that exp(-z) has for large negative z.
         return (0.5 * (1 + np.tanh(0.5 * z))).astype(np.float32)
+
+
+def _check_feature(architecture: Architecture, name: str, feature: FeatureConfig) -> None:
+    """Refuse what the architecture would ignore or cannot do."""
+    match architecture:
+        case LateFusion():
+            if feature.pooling == "mean" or feature.max_steps is not None:
+                raise ValueError(
+                    f"late_fusion reads every step of {name!r}: no pooling, no max_steps"
+                )
+            return
+        case Mlp():
+            if feature.pooling == "sequence":
+                raise ValueError(f"mlp averages over time: {name!r} needs pooling 'mean'")
+        case SingleTransformer() | MultiTransformer():
+            width = architecture.d_model or feature.dim
+            own_width = isinstance(architecture, SingleTransformer) or feature.pooling == "sequence"
+            if own_width and width % architecture.heads:
+                raise ValueError(
+                    f"{architecture.heads} heads do not divide the width {width} of {name!r}"
+                )
+            if (
+                architecture.positions == "learned"
+                and architecture.position_rows is None
+                and feature.max_steps is None
+            ):
+                raise ValueError(f"{name!r} needs max_steps, or the architecture position_rows")
+    if architecture.padding == "zeros":
+        if feature.max_steps is None:
+            raise ValueError(f"padding 'zeros' needs max_steps for {name!r}")
+        if isinstance(architecture, _Absent) and architecture.absent != "zeros":
+            raise ValueError("padding 'zeros' needs absent 'zeros'")
