@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.error import FFmpegError
 from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -47,7 +49,7 @@ class StreamDecoder:
         """So many packets failed and none succeeded that no more are tried."""
         return not self._gave and self.failures >= MOST_FAILURES
 
-    def decode(self, packet: Packet | None) -> list[VideoFrame] | list[AudioFrame]:
+    def decode(self, packet: Packet[Stream] | None) -> Sequence[VideoFrame | AudioFrame]:
         """Frames of one packet, or those still inside with None, at the end."""
         if self.given_up:
             return []
@@ -82,7 +84,7 @@ class PictureClock:
 
     def place(self, frame: VideoFrame) -> int:
         """The tick at which a picture is shown."""
-        duration = frame.duration if 0 < frame.duration else self._usual
+        duration = frame.duration if frame.duration > 0 else self._usual
         tick = self.timeline.place(frame.pts, duration)
         if self._last is not None and tick <= self._last:
             tick = self._last + 1
@@ -176,11 +178,10 @@ def pictures(
 ) -> Iterator[tuple[int, VideoFrame]]:
     """Tick and frame of every picture from where the file stands."""
     decoder = StreamDecoder(stream)
-    for packet in source.packets(stream):
+    for packet in chain(source.packets(stream), (None,)):
         for frame in decoder.decode(packet):
-            yield clock.place(frame), frame
-    for frame in decoder.decode(None):
-        yield clock.place(frame), frame
+            if isinstance(frame, VideoFrame):
+                yield clock.place(frame), frame
 
 
 def longest_gap(source: Source) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -29,6 +29,9 @@ from reelgenre.media.types import (
     SoundBlock,
 )
 from reelgenre.media.views import MediaView
+
+Progress = Callable[[float, float | None], None]
+"""Called with the seconds decoded so far and the seconds claimed, None where nothing is claimed."""
 
 
 def open_media(path: str | os.PathLike[str], options: MediaOptions | None = None) -> Media:
@@ -77,12 +80,16 @@ class Media:
         self._views.append(view)
         return view
 
-    def run(self) -> MediaReport:
+    def run(self, progress: Progress | None = None) -> MediaReport:
         """Decode the file once, feeding every view; waits where a consumer is slower.
 
         Pictures are decoded unless all that was asked for is sound. Ends early when every view
         has been closed. Whatever happens, every view ends: after an error here, the consumers
         get it as well.
+
+        Args:
+            progress: told the seconds decoded and how many the container claims, about once per
+                second of media.
 
         Raises:
             MediaError: nothing in the file could be decoded.
@@ -92,7 +99,7 @@ class Media:
             raise ValueError("a file is decoded once; open it again")
         self._ran = True
         try:
-            report = _Decode(self._source, self._options, self._views).run()
+            report = _Decode(self._source, self._options, self._views).run(progress)
         except BaseException as error:
             for view in self._views:
                 view.finish(error)
@@ -145,7 +152,7 @@ class _Decode:
                 [(rate, partial(_put_all, takers)) for rate, takers in rates.items()],
             )
 
-    def run(self) -> MediaReport:
+    def run(self, progress: Progress | None) -> MediaReport:
         source = self._source
         streams: list[VideoStream | AudioStream] = []
         if source.video is not None and self._pictures is not None:
@@ -153,9 +160,13 @@ class _Decode:
         if source.audio is not None and self._sound is not None:
             streams.append(source.audio)
         decoders = {stream.index: StreamDecoder(stream) for stream in streams}
+        told = 0.0
         try:
             for packet in source.packets(*streams):
                 self._take(decoders[packet.stream.index].decode(packet))
+                if progress is not None and self._reached >= told + 1.0:
+                    told = self._reached
+                    progress(told, self._source.info.duration_s)
                 if self._views and all(view.closed for view in self._views):
                     break
             for decoder in decoders.values():
@@ -169,6 +180,12 @@ class _Decode:
             if self._pictures is not None:
                 self._pictures.close()
             source.close()
+
+    @property
+    def _reached(self) -> float:
+        """Seconds decoded so far."""
+        track = self._pictures or self._sound
+        return float(track.end) if track is not None else 0.0
 
     def _take(self, frames: Sequence[VideoFrame | AudioFrame]) -> None:
         for frame in frames:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, cast
 
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -100,7 +102,7 @@ class PictureMaker:
             # Over black, as players show it.
             image = (pixels[..., :3] * pixels[..., 3:] // 255).astype(np.uint8)
         else:
-            painted = self._painter.reformat(
+            painted: NDArray[Any] = self._painter.reformat(
                 frame,
                 format="rgb48le" if bright else "rgb24",
                 src_colorspace=still.matrix,
@@ -162,9 +164,10 @@ def _matrix(frame: VideoFrame) -> int | None:
 
 
 def _display(frame: VideoFrame) -> tuple[int, int, int, int] | None:
-    for data in frame.side_data:
+    # PyAV's types call this a dictionary; it iterates over its values.
+    for data in cast(Iterable[SideData], frame.side_data):
         if data.type is Type.DISPLAYMATRIX:
-            m = np.frombuffer(data, np.int32)
+            m = np.frombuffer(bytes(data), np.int32)
             return int(m[0]), int(m[1]), int(m[3]), int(m[4])
     return None
 
@@ -192,4 +195,4 @@ def _deinterlaced(frame: VideoFrame) -> VideoFrame:
     leave = graph.add("buffersink")
     graph.link_nodes(entry, field, leave).configure()
     entry.push(frame)
-    return leave.pull()
+    return cast(VideoFrame, leave.pull())

@@ -14,7 +14,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from reelgenre.errors import MediaError
@@ -74,7 +74,7 @@ class Source:
     warnings: list[str] = field(default_factory=list)
     corrupt: int = 0
 
-    def packets(self, *streams: VideoStream | AudioStream) -> Iterator[Packet]:
+    def packets(self, *streams: VideoStream | AudioStream) -> Iterator[Packet[Stream]]:
         """The packets of these streams in file order; unreadable ones are skipped and counted."""
         failures = 0
         while True:

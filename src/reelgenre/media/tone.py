@@ -50,7 +50,8 @@ def standard_range(image: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8
     most = _PEAK / _WHITE
     light *= (1.0 + peak / most**2) / (1.0 + peak)
     levels = _SIGNAL_STEPS * np.clip(light, 0.0, 1.0)
-    return _signal()[levels.astype(np.int32)]
+    shown: NDArray[np.uint8] = _signal()[levels.astype(np.int32)]
+    return shown
 
 
 _SIGNAL_STEPS = 16383
