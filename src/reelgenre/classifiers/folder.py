@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ class Manifest(BaseModel):
         return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def locate(address: str | Path, revision: str | None = None) -> Path:
+def locate(address: str | PathLike[str], revision: str | None = None) -> Path:
     """The local folder of a classifier.
 
     Args:
@@ -71,7 +72,7 @@ def locate(address: str | Path, revision: str | None = None) -> Path:
         return path
     if not isinstance(address, str) or not HUB_ID.fullmatch(address):
         raise ModelError(
-            f"There is no classifier folder {str(address)!r}",
+            f"There is no classifier folder {fspath(address)!r}",
             "Give an existing folder or a hub id of the form owner/name",
         )
     from huggingface_hub import snapshot_download

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Self
 
@@ -64,16 +65,21 @@ class GenreClassifier:
     """A saved classifier, ready to predict. Safe to share between threads.
 
     Use :meth:`from_pretrained`.
+
+    Attributes:
+        config: what it is.
+        name: the hub id it was loaded by, or the name of its folder.
     """
 
-    def __init__(self, config: ClassifierConfig, session: ort.InferenceSession) -> None:
+    def __init__(self, config: ClassifierConfig, session: ort.InferenceSession, name: str) -> None:
         self.config = config
+        self.name = name
         self._session = session
         self._outputs = tuple(output.name for output in session.get_outputs())
 
     @classmethod
     def from_pretrained(
-        cls, address: str | Path, revision: str | None = None, *, threads: int = 0
+        cls, address: str | PathLike[str], revision: str | None = None, *, threads: int = 0
     ) -> Self:
         """Load a classifier folder, or a model of the Hugging Face hub by its ``owner/name``.
 
@@ -88,16 +94,11 @@ class GenreClassifier:
         """
         folder = locate(address, revision)
         manifest = read_manifest(folder)
-        session = open_session(
-            read_verified(folder, ONNX_NAME, manifest), folder / ONNX_NAME, threads
-        )
-        expected = {n for name in manifest.config.features for n in (name, f"{name}_mask")}
-        if {i.name for i in session.get_inputs()} != expected:
-            raise ModelError(
-                f"{folder / ONNX_NAME} does not have the inputs that the config names",
-                "Save or download the classifier again",
-            )
-        return cls(manifest.config, session)
+        model = read_verified(folder, ONNX_NAME, manifest)
+        session = open_session(model, folder / ONNX_NAME, threads)
+        _check_session(session, manifest.config, folder / ONNX_NAME)
+        local = Path(address).is_dir()
+        return cls(manifest.config, session, folder.resolve().name if local else fspath(address))
 
     def predict(self, features: Mapping[str, FeatureSequence | None]) -> Prediction:
         """Probabilities for one video, at full length, without padding.
@@ -181,17 +182,41 @@ def open_session(model: bytes, source: Path, threads: int = 0) -> ort.InferenceS
         ModelError: the model refers to other files or is not one that onnxruntime can run.
     """
     try:
-        if has_external_data(model):
-            raise ModelError(
-                f"{source} keeps data in other files, which is never read",
-                "Get a model.onnx with its weights inside",
-            )
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except (ValueError, RuntimeError, ort.capi.onnxruntime_pybind11_state.Fail) as error:
+        external = has_external_data(model)
+    except ValueError as error:
+        raise _unusable(source, str(error)) from error
+    if external:
         raise ModelError(
-            f"{source} is not a model that onnxruntime can run ({type(error).__name__})",
-            "Save or download the classifier again",
-        ) from error
+            f"{source} keeps data in other files, which is never read",
+            "Get a model.onnx with its weights inside",
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Idle threads sleep rather than spin: other models of the pipeline need the cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # onnxruntime's many exceptions have no common base of their own.
+    except Exception as error:
+        raise _unusable(source, type(error).__name__) from error
+
+
+def _unusable(source: Path, why: str) -> ModelError:
+    return ModelError(
+        f"{source} is not a model that this classifier can run ({why})",
+        "Save or download the classifier again",
+    )
+
+
+def _check_session(session: ort.InferenceSession, config: ClassifierConfig, source: Path) -> None:
+    """Inputs and outputs are those of the config."""
+    inputs = {i.name: i.shape[-1] for i in session.get_inputs()}
+    outputs = {o.name: o.shape[-1] for o in session.get_outputs()}
+    masks = {f"{name}_mask" for name in config.features}
+    if (
+        inputs.keys() != config.features.keys() | masks
+        or any(inputs[name] != feature.dim for name, feature in config.features.items())
+        or outputs.get("logits") != len(config.labels)
+    ):
+        raise _unusable(source, "its inputs and outputs are not those of the config")

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -79,7 +80,7 @@ def save_pretrained(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_module(address: str | Path, revision: str | None = None) -> ClassifierModule:
+def load_module(address: str | PathLike[str], revision: str | None = None) -> ClassifierModule:
     """The torch module of a saved classifier, in evaluation mode, on the CPU.
 
     Raises:

@@ -83,7 +83,7 @@ def load_torch_archive(path: Path) -> Any:
         raise _refusal(path, "it is no torch archive") from error
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """What a pickle asks for is not plain data."""
 
 
@@ -99,7 +99,7 @@ class _Maker:
         return self._make(*args)
 
     def __setstate__(self, state: Any) -> NoReturn:
-        raise _Refused("it changes a function")
+        raise _RefusedError("it changes a function")
 
 
 class _Pending:
@@ -127,12 +127,13 @@ class _Dtype(_Pending):
     def resolve(self) -> np.dtype[Any]:
         dtype = _DTYPES.get(self._code) if isinstance(self._code, str) else None
         if dtype is None:
-            raise _Refused(f"it holds an array of {self._code!r}")
+            raise _RefusedError(f"it holds an array of {self._code!r}")
         state = self._state
         order = state[1] if isinstance(state, tuple) and len(state) >= 2 else "|"
         if order not in ("<", ">", "|", "="):
-            raise _Refused("it holds an array of unknown byte order")
-        return dtype.newbyteorder(order)
+            raise _RefusedError("it holds an array of unknown byte order")
+        ordered: np.dtype[Any] = dtype.newbyteorder(order)
+        return ordered
 
 
 class _Array(_Pending):
@@ -142,7 +143,7 @@ class _Array(_Pending):
         match self._state:
             case (_, tuple() as shape, _Dtype() as dtype, fortran, bytes() as data):
                 return _array(data, dtype.resolve(), shape, "F" if fortran is True else "C")
-        raise _Refused("it holds an array that is not made of bytes")
+        raise _RefusedError("it holds an array that is not made of bytes")
 
 
 class _Dict(dict[Any, Any]):
@@ -156,15 +157,15 @@ class _Dict(dict[Any, Any]):
 
 def _array(data: bytes, dtype: np.dtype[Any], shape: tuple[Any, ...], order: Any) -> NDArray[Any]:
     if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 32:
-        raise _Refused("it holds an array of impossible shape")
+        raise _RefusedError("it holds an array of impossible shape")
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise _Refused("it holds an array whose bytes do not fill its shape")
+        raise _RefusedError("it holds an array whose bytes do not fill its shape")
     return np.frombuffer(data, dtype).reshape(shape, order=order)
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
     if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
-        raise _Refused("it holds a scalar that is not made of bytes")
+        raise _RefusedError("it holds a scalar that is not made of bytes")
     return _array(data, dtype.resolve(), (), "C").item()
 
 
@@ -176,19 +177,19 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
 def _encode(text: Any, encoding: Any) -> bytes:
     """How protocol 2 spells bytes: ``_codecs.encode(text, "latin1")``."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise _Refused("it encodes text")
+        raise _RefusedError("it encodes text")
     return text.encode("latin1")
 
 
 def _text(*parts: Any) -> str:
     if not all(isinstance(p, str) for p in parts):
-        raise _Refused("it holds a path that is not made of text")
+        raise _RefusedError("it holds a path that is not made of text")
     return "/".join(parts).replace("//", "/")
 
 
 def _device(kind: Any, index: Any = None) -> str:
     if not isinstance(kind, str) or not (index is None or type(index) is int):
-        raise _Refused("it holds an unknown device")
+        raise _RefusedError("it holds an unknown device")
     return kind if index is None else f"{kind}:{index}"
 
 
@@ -208,20 +209,20 @@ def _tensor(
         or len(size) > 32
         or not all(type(n) is int and n >= 0 for n in numbers)
     ):
-        raise _Refused("it holds a tensor that is not dense")
+        raise _RefusedError("it holds a tensor that is not dense")
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     if 0 in size:
         return np.empty(size, storage.dtype)
     # A stride of 0 would let a small file ask for any amount of memory.
     if last >= len(storage) or math.prod(size) > len(storage):
-        raise _Refused("it holds a tensor that reaches out of its storage")
+        raise _RefusedError("it holds a tensor that reaches out of its storage")
     steps = tuple(s * storage.itemsize for s in stride)
     return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
 
 
 def _storage(code: str) -> Callable[..., NoReturn]:
     def make(*_: Any) -> NoReturn:
-        raise _Refused(f"it makes a storage of {code} itself")
+        raise _RefusedError(f"it makes a storage of {code} itself")
 
     return make
 
@@ -267,7 +268,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         maker = self._known.get((module, name))
         if maker is None:
-            raise _Refused(f"it asks for {module}.{name}")
+            raise _RefusedError(f"it asks for {module}.{name}")
         return maker
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
@@ -277,13 +278,13 @@ class _Unpickler(pickle.Unpickler):
                 data = self._storages.get(key)
                 if code is not None and data is not None:
                     return _array(data, _DTYPES[code], (count,), "C")
-        raise _Refused("it asks for an object outside itself")
+        raise _RefusedError("it asks for an object outside itself")
 
 
 def _load(data: bytes, path: Path, storages: Mapping[str, bytes]) -> Any:
     try:
         return _plain(_Unpickler(data, storages).load(), {}, 0)
-    except _Refused as error:
+    except _RefusedError as error:
         raise _refusal(path, str(error)) from error
     # A damaged or hostile pickle can make the unpickler raise nearly anything.
     except Exception as error:
@@ -298,10 +299,10 @@ def _plain(value: Any, seen: dict[int, Any], depth: int) -> Any:
         return value
     if id(value) in seen:
         if seen[id(value)] is _OPEN:
-            raise _Refused("it contains itself")
+            raise _RefusedError("it contains itself")
         return seen[id(value)]
     if depth > MAX_DEPTH:
-        raise _Refused("it is nested too deeply")
+        raise _RefusedError("it is nested too deeply")
     seen[id(value)] = _OPEN
     plain: Any
     if isinstance(value, _Pending):
@@ -311,7 +312,7 @@ def _plain(value: Any, seen: dict[int, Any], depth: int) -> Any:
     elif type(value) in (list, tuple):
         plain = type(value)(_plain(v, seen, depth + 1) for v in value)
     else:
-        raise _Refused(f"it holds a {type(value).__name__.lstrip('_')}")
+        raise _RefusedError(f"it holds a {type(value).__name__.lstrip('_')}")
     seen[id(value)] = plain
     return plain
 
