@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from reelgenre.extractors.base import Evidence, Extraction, ExtractorSpec, finge
 from reelgenre.extractors.chunking import CHUNKING_VERSION, Chunk, chunk_lines
 from reelgenre.extractors.languages import language_name
 from reelgenre.extractors.sentences import SENTENCE_DIM, SentenceEncoder
-from reelgenre.extractors.whisper import PIECE_S, RATE, WHISPER_VERSION, Task, Whisper
+from reelgenre.extractors.whisper import PIECE_S, RATE, WHISPER_VERSION, Encoded, Task, Whisper
 from reelgenre.media import MediaView, Sound, SoundBlock
 from reelgenre.sequences import FeatureSequence
 
@@ -34,9 +34,10 @@ _VAD = VadOptions(
 )
 # A language less probable than this is a guess, and English is the better one.
 _SURE = 0.5
-# Whisper's times are this far off now and then; a line that begins so near the end of a stretch
-# of speech begins with the next.
-_TIME_SLACK_S = 0.25
+# A line that reaches less than this into a stretch of speech does not belong there.
+_TIME_SLACK_S = 0.5
+# A shout, with the padding around it.
+_SHORTEST_S = 0.8
 
 
 @dataclass(frozen=True)
@@ -140,22 +141,38 @@ class SpeechExtractor:
         sequence = FeatureSequence(self._sentences.encode(texts), times, self.spec.fingerprint)
         return Extraction(sequence, tuple(evidence))
 
-    def _lines(self, stretches: list[_Stretch]) -> Iterator[_Line]:
+    def _lines(self, stretches: list[_Stretch]) -> list[_Line]:
         """What is said in one window, in one language."""
         pieces = list(_pieces(stretches))
-        encoded = [
-            self._whisper.encode(np.concatenate([stretch.samples for stretch in piece]))
-            for piece in pieces
-        ]
-        durations = [sum(stretch.duration for stretch in piece) for piece in pieces]
-        language = _language([self._whisper.languages(piece) for piece in encoded], durations)
+        encoded = [self._encode(piece) for piece in pieces]
+        durations = [_duration(piece) for piece in pieces]
+        language = _language([self._whisper.languages(states) for states in encoded], durations)
+        lines: list[_Line] = []
+        left: list[_Stretch] = []
+        for piece, states in zip(pieces, encoded, strict=True):
+            found, rest = self._decode(piece, states, language)
+            lines += found
+            left += rest
+        # Whisper stops before what might be cut off at the end of its 30 s. Once more, then.
+        for piece in _pieces(left):
+            lines += self._decode(piece, self._encode(piece), language)[0]
+        return lines
+
+    def _encode(self, piece: list[_Stretch]) -> Encoded:
+        return self._whisper.encode(np.concatenate([stretch.samples for stretch in piece]))
+
+    def _decode(
+        self, piece: list[_Stretch], states: Encoded, language: str
+    ) -> tuple[list[_Line], list[_Stretch]]:
+        """What is said in a piece, and the speech after the last line of it, left unread."""
         translate = language != "en" and self._other_languages == "translate"
         task: Task = "translate" if translate else "transcribe"
-        for piece, states, duration in zip(pieces, encoded, durations, strict=True):
-            for line in self._whisper.decode(states, duration, language, task):
-                start = _film_time(piece, line.start, at_end=False)
-                end = max(start, _film_time(piece, line.end, at_end=True))
-                yield _Line(line.text, start, end, line.confidence, language)
+        spoken = self._whisper.decode(states, _duration(piece), language, task)
+        lines = [
+            _Line(line.text, *_film_times(piece, line.start, line.end), line.confidence, language)
+            for line in spoken
+        ]
+        return lines, list(_after(piece, spoken[-1].end)) if spoken else []
 
     def _chunks(self, lines: list[_Line]) -> Iterator[tuple[Chunk, str, float]]:
         """Chunks with their language and confidence; none is of two languages."""
@@ -210,11 +227,15 @@ def _stretches(window: NDArray[np.float32], start: float) -> list[_Stretch]:
     ]
 
 
+def _duration(piece: list[_Stretch]) -> float:
+    return sum(stretch.duration for stretch in piece)
+
+
 def _pieces(stretches: Iterable[_Stretch]) -> Iterator[list[_Stretch]]:
     """Stretches that fit into what Whisper takes at once, in order."""
     piece: list[_Stretch] = []
     for stretch in stretches:
-        if piece and sum(s.duration for s in piece) + stretch.duration > PIECE_S:
+        if piece and _duration(piece) + stretch.duration > PIECE_S:
             yield piece
             piece = []
         piece.append(stretch)
@@ -222,15 +243,27 @@ def _pieces(stretches: Iterable[_Stretch]) -> Iterator[list[_Stretch]]:
         yield piece
 
 
-def _film_time(piece: list[_Stretch], time: float, *, at_end: bool) -> float:
-    """When in the film a time in a piece is, whose pauses were left out."""
-    slack = _TIME_SLACK_S if at_end else -_TIME_SLACK_S
-    for stretch in piece[:-1]:
-        if time <= stretch.duration + slack:
-            return stretch.start + min(time, stretch.duration)
-        # Past the end of this stretch, or so near that the next is meant.
-        time = max(0.0, time - stretch.duration)
-    return piece[-1].start + min(time, piece[-1].duration)
+def _film_times(piece: list[_Stretch], start: float, end: float) -> tuple[float, float]:
+    """When in the film a line of a piece, whose pauses were left out, begins and ends."""
+    # Whisper's times may reach a little into a neighbouring stretch, far away in the film.
+    least = min(_TIME_SLACK_S, (end - start) / 3)
+    times: list[tuple[float, float]] = []
+    before = 0.0
+    for stretch in piece:
+        first, last = max(start - before, 0.0), min(end - before, stretch.duration)
+        if last - first >= least:
+            times.append((stretch.start + first, stretch.start + last))
+        before += stretch.duration
+    return times[0][0], times[-1][1]
+
+
+def _after(piece: list[_Stretch], time: float) -> Iterator[_Stretch]:
+    """What of a piece is after a time in it, if it is long enough to be speech."""
+    for stretch in piece:
+        cut = min(max(time, 0.0), stretch.duration)
+        time -= stretch.duration
+        if stretch.duration - cut >= _SHORTEST_S:
+            yield _Stretch(stretch.samples[round(cut * RATE) :], stretch.start + cut)
 
 
 def _language(probabilities: list[dict[str, float]], durations: list[float]) -> str:
@@ -246,7 +279,7 @@ def _language(probabilities: list[dict[str, float]], durations: list[float]) -> 
 def _without_overlaps(lines: list[_Line]) -> list[_Line]:
     """In order of time, none reaching into the next."""
     lines = sorted(lines, key=lambda line: line.start)
-    ends = [min(a.end, b.start) for a, b in zip(lines, lines[1:], strict=False)]
+    ends = [min(a.end, b.start) for a, b in pairwise(lines)]
     return [
         _Line(line.text, line.start, end, line.confidence, line.language)
         for line, end in zip(lines, [*ends, *(line.end for line in lines[-1:])], strict=True)

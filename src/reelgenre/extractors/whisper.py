@@ -25,6 +25,7 @@ from tokenizers import Tokenizer
 from reelgenre.errors import WeightsError
 
 Task = Literal["transcribe", "translate"]
+Encoded = ctranslate2.StorageView
 
 RATE = 16_000
 PIECE_S = 30.0
@@ -99,15 +100,15 @@ class Whisper:
             raise WeightsError(f"The tokenizer has no {text}", "Use a multilingual Whisper model")
         return int(token)
 
-    def encode(self, samples: NDArray[np.float32]) -> ctranslate2.StorageView:
+    def encode(self, samples: NDArray[np.float32]) -> Encoded:
         """Encode mono sound at 16 kHz of at most 30 s; shorter sound is followed by silence."""
         mel = self._features(samples, padding=0)[:, :_FRAMES]
-        # The floor of the log-mel scale of this sound is what silence after it looks like.
-        padded = np.full((mel.shape[0], _FRAMES), mel.min(), np.float32)
+        # Whisper's log-mel scale ends 2.0 below its loudest value: what silence looks like.
+        padded = np.full((mel.shape[0], _FRAMES), mel.max() - 2.0, np.float32)
         padded[:, : mel.shape[1]] = mel
         return self._model.encode(ctranslate2.StorageView.from_array(padded[np.newaxis]))
 
-    def languages(self, encoded: ctranslate2.StorageView) -> dict[str, float]:
+    def languages(self, encoded: Encoded) -> dict[str, float]:
         """Probability of each language, by code, of an encoded piece."""
         return {
             token.strip("<|>"): float(probability)
@@ -115,7 +116,7 @@ class Whisper:
         }
 
     def decode(
-        self, encoded: ctranslate2.StorageView, duration: float, language: str, task: Task
+        self, encoded: Encoded, duration: float, language: str, task: Task
     ) -> list[SpokenLine]:
         """What is said in an encoded piece; nothing where it fails the gates.
 
