@@ -88,7 +88,7 @@ class PictureMaker:
             dst_colorspace=matrix,
             src_color_range=levels,
             dst_color_range=levels,
-            interpolation=Interpolation.BICUBIC,
+            interpolation=Interpolation.AREA,
             threads=1,
         )
         return Still(small, matrix, full_range, transfer, display)

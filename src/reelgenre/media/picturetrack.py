@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -10,7 +11,7 @@ from av.video.stream import VideoStream
 from reelgenre.media.decoding import PictureClock, Refetcher
 from reelgenre.media.midframes import MidFrames
 from reelgenre.media.pictures import PictureMaker
-from reelgenre.media.shots import SceneScorer, ShotDetector, ThresholdDetector
+from reelgenre.media.shots import SceneScorer, Thumbnailer, make_detector
 from reelgenre.media.source import Source
 from reelgenre.media.types import Frame, MediaOptions
 
@@ -36,7 +37,8 @@ class PictureTrack:
         self._origin = source.origin
         self._emit = emit
         self._scorer = SceneScorer()
-        self._detector: ShotDetector = ThresholdDetector(options.threshold)
+        self._detector = make_detector(options, self._clock.time_base)
+        self._thumbnailer = Thumbnailer()
         self._refetcher = Refetcher(source, options.threads)
         self._middles = MidFrames(
             PictureMaker(options.short_side, stream.sample_aspect_ratio),
@@ -63,7 +65,9 @@ class PictureTrack:
         tick = self._clock.place(frame)
         if self._start is None:
             self._start = tick
-        cuts = self._detector.push(tick, self._scorer.score(frame))
+        cuts = self._detector.push(
+            tick, self._scorer.score(frame), partial(self._thumbnailer.thumbnail, frame)
+        )
         if self._emit is not None:
             self._middles.add(tick, frame)
         for cut in cuts:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Protocol
 
+import numpy as np
 from av.filter import Graph
 from av.filter.context import FilterContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+
+from reelgenre.media.adaptive import AdaptiveDetector, Thumbnail
+from reelgenre.media.types import MediaOptions
 
 
 class ShotDetector(Protocol):
@@ -17,13 +24,20 @@ class ShotDetector(Protocol):
         """No cut will be reported any more at a tick before this one."""
         ...
 
-    def push(self, tick: int, score: float) -> list[int]:
+    def push(self, tick: int, score: float, thumbnail: Callable[[], Thumbnail]) -> list[int]:
         """Take one frame; return the ticks of the frames found to start new shots, in order."""
         ...
 
     def finish(self) -> list[int]:
         """The stream is over; return what was still undecided."""
         ...
+
+
+def make_detector(options: MediaOptions, time_base: Fraction) -> ShotDetector:
+    """The detector that the options ask for."""
+    if options.detector == "adaptive":
+        return AdaptiveDetector(time_base)
+    return ThresholdDetector(options.threshold)
 
 
 class ThresholdDetector:
@@ -39,7 +53,7 @@ class ThresholdDetector:
         self._threshold = threshold
         self.settled = 0
 
-    def push(self, tick: int, score: float) -> list[int]:
+    def push(self, tick: int, score: float, thumbnail: Callable[[], Thumbnail]) -> list[int]:
         """Take one frame's score."""
         self.settled = tick
         return [tick] if score > self._threshold else []
@@ -47,6 +61,28 @@ class ThresholdDetector:
     def finish(self) -> list[int]:
         """Nothing is ever undecided."""
         return []
+
+
+class Thumbnailer:
+    """Makes the small luma pictures that the adaptive detector compares."""
+
+    WIDTH, HEIGHT = 32, 18
+
+    def __init__(self) -> None:
+        self._scaler = VideoReformatter()
+
+    def thumbnail(self, frame: VideoFrame) -> Thumbnail:
+        """Luma float32 [18, 32], 0 to 255."""
+        small = self._scaler.reformat(
+            frame,
+            width=self.WIDTH,
+            height=self.HEIGHT,
+            format="gray",
+            dst_color_range=ColorRange.JPEG,
+            interpolation=Interpolation.AREA,
+            threads=1,
+        )
+        return small.to_ndarray().astype(np.float32)
 
 
 class SceneScorer:
