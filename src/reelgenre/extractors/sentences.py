@@ -58,8 +58,13 @@ class SentenceEncoder:
             ) from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        self._open_id = self._tokenizer.token_to_id("[CLS]")
-        self._close_id = self._tokenizer.token_to_id("[SEP]")
+        marks = [self._tokenizer.token_to_id(mark) for mark in ("[CLS]", "[SEP]")]
+        if None in marks:
+            raise WeightsError(
+                f"{tokenizer} is not a tokenizer of BERT's kind",
+                "Fetch it again with `reelgenre models pull`",
+            )
+        self._open_id, self._close_id = (int(mark) for mark in marks if mark is not None)
         self.identity: dict[str, str | int] = {
             "sentences": sha256,
             "sentences_max_tokens": _MAX_TOKENS,

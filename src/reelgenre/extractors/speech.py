@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from faster_whisper.vad import VadOptions, get_speech_timestamps
+from faster_whisper.vad import (  # type: ignore[import-untyped]
+    VadOptions,
+    get_speech_timestamps,
+)
 from numpy.typing import NDArray
 
 from reelgenre.extractors.base import Evidence, Extraction, ExtractorSpec, fingerprint

@@ -14,18 +14,21 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
-import ctranslate2
+import ctranslate2  # type: ignore[import-untyped]
 import numpy as np
-from faster_whisper.feature_extractor import FeatureExtractor
+from faster_whisper.feature_extractor import (  # type: ignore[import-untyped]
+    FeatureExtractor,
+)
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from reelgenre.errors import WeightsError
 
 Task = Literal["transcribe", "translate"]
-Encoded = ctranslate2.StorageView
+# What the encoder made of a piece, a ctranslate2.StorageView.
+Encoded: TypeAlias = Any
 
 RATE = 16_000
 PIECE_S = 30.0
