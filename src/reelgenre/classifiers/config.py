@@ -110,7 +110,7 @@ class _Transformer(_PaperArchitecture):
         positions: learned table or fixed sinusoids.
         position_rows: rows of the learned table of each feature. One row belongs to the vector in
             front of the sequence; a longer sequence is sub-sampled to what is left (see
-            ``FeatureConfig.max_steps``). None: one more than each feature's ``max_steps``.
+            ``FeatureConfig.max_steps``). None: one more than each feature's own steps.
     """
 
     heads: Count = 8
@@ -226,6 +226,7 @@ def _check_feature(architecture: Architecture, name: str, feature: FeatureConfig
             if (
                 architecture.positions == "learned"
                 and architecture.position_rows is None
+                and feature.pooling == "sequence"
                 and feature.max_steps is None
             ):
                 raise ValueError(f"{name!r} needs max_steps, or the architecture position_rows")

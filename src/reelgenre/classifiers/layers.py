@@ -35,17 +35,18 @@ def pad_steps(steps: Steps, length: int) -> Steps:
     :func:`limit_steps`.
     """
     values, mask = _resample(steps, length, torch.arange(length, device=steps.mask.device))
-    return Steps(values * mask[..., None], torch.ones_like(mask))
+    return Steps(values, torch.ones_like(mask))
 
 
 def _resample(steps: Steps, limit: int, target: Tensor) -> Steps:
-    values, mask = steps
+    values, mask = steps  # values are zero where mask is False, and so is what is returned
     count = mask.sum(dim=1, keepdim=True)
     # Float64 and round-half-even: the same indices as numpy.linspace(0, n - 1, limit).round().
     spread = (target.double() * ((count - 1).double() / max(limit - 1, 1))).round().long()
     source = torch.where(count > limit, spread, target).clamp(max=values.shape[1] - 1)
     batch = torch.arange(values.shape[0], device=values.device)[:, None]
-    return Steps(values[batch, source], target < count.clamp(max=limit))
+    kept = target < count.clamp(max=limit)
+    return Steps(values[batch, source] * kept[..., None], kept)
 
 
 def mean_over_time(steps: Steps) -> Tensor:

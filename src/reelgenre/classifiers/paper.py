@@ -73,16 +73,22 @@ class _PaperClassifier(ClassifierModule):
 
 def step_limit(settings: PaperSettings, feature: FeatureConfig) -> int | None:
     """Most steps of a feature that are used; longer sequences are sub-sampled to this."""
-    limit = feature.max_steps
-    rows = None if isinstance(settings, Mlp) else settings.position_rows
-    if rows is None or (not isinstance(settings, Mlp) and settings.positions == "sinusoidal"):
-        return limit
-    return rows - 1 if limit is None else min(limit, rows - 1)
+    if (
+        isinstance(settings, Mlp)
+        or settings.positions == "sinusoidal"
+        or settings.position_rows is None
+        or feature.pooling == "mean"
+    ):
+        return feature.max_steps
+    rows_left = settings.position_rows - 1
+    return rows_left if feature.max_steps is None else min(feature.max_steps, rows_left)
 
 
 def position_rows(settings: SingleTransformer | MultiTransformer, feature: FeatureConfig) -> int:
     """Rows of a feature's position table, the vector in front of the sequence included."""
-    return settings.position_rows or (feature.max_steps or 0) + 1
+    if settings.position_rows is not None:
+        return settings.position_rows
+    return 2 if feature.pooling == "mean" else (feature.max_steps or 0) + 1
 
 
 class MlpClassifier(_PaperClassifier):

@@ -104,7 +104,7 @@ def from_published_state_dict(
         module.load_state_dict(
             {k: t.reshape(own[k].shape) if k in own else t for k, t in tensors.items()}
         )
-    except (ValidationError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (ValidationError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(
             f"This is not a checkpoint of the published release ({type(error).__name__})", REMEDY
         ) from error
