@@ -146,9 +146,10 @@ def score(mix: sound.Mix) -> None:
 def soundtrack() -> sound.Sound:
     """The whole mix, float32 [samples] at ``trailer_sound.RATE``."""
     mix = sound.Mix(duration())
-    score(mix)
+    # First, so that a missing speaker is said at once.
     for at, voice, text in LINES:
         mix.voice(sound.speak(text, voice), at)
+    score(mix)
     return mix.master()
 
 

@@ -37,26 +37,27 @@ def teal_orange(picture: Picture) -> Picture:
     light = picture.mean(axis=2, keepdims=True)
     cold = np.array((0.75, 1.0, 1.15), np.float32)
     warm = np.array((1.15, 1.0, 0.8), np.float32)
-    return np.clip(picture * (cold + (warm - cold) * light) * 1.05 - 0.03, 0, 1)
+    return np.asarray(np.clip(picture * (cold + (warm - cold) * light) * 1.05 - 0.03, 0, 1))
 
 
 def night(picture: Picture) -> Picture:
     """Day for night."""
     light = picture.mean(axis=2, keepdims=True)
     cold = (0.35 * picture + 0.65 * light) * np.array((0.45, 0.62, 1.0), np.float32)
-    return np.clip(1.25 * cold**1.3, 0, 1)
+    return np.asarray(np.clip(1.25 * cold**1.3, 0, 1))
 
 
 def alarm(picture: Picture) -> Picture:
     """Under red light."""
     light = picture.mean(axis=2, keepdims=True)
-    return np.clip(1.4 * light**1.4 * np.array((1.0, 0.16, 0.10), np.float32), 0, 1)
+    return np.asarray(np.clip(1.4 * light**1.4 * np.array((1.0, 0.16, 0.10), np.float32), 0, 1))
 
 
 @functools.cache
 def _photograph(name: str) -> Picture:
     pixels = np.asarray(getattr(data, name)(), np.float32) / 255
-    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
+    colour = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
+    return np.asarray(colour, np.float32)
 
 
 def photo(
@@ -345,7 +346,7 @@ def _letters(text: str, size: int) -> NDArray[np.float32]:
     for letter, advance in zip(text, advances, strict=True):
         draw.text((x, HEIGHT / 2), letter, 255, font, anchor="lm")
         x += advance
-    return np.asarray(image, np.float32) / 255
+    return np.asarray(np.asarray(image, np.float32) / 255, np.float32)
 
 
 def finish(picture: Picture, number: int) -> NDArray[np.uint8]:
@@ -363,4 +364,4 @@ def finish(picture: Picture, number: int) -> NDArray[np.uint8]:
     finished = picture * (1 - 0.55 * distance) + grain
     finished[:BAR] = 0
     finished[-BAR:] = 0
-    return (np.clip(finished, 0, 1) * 255).round().astype(np.uint8)
+    return np.asarray((np.clip(finished, 0, 1) * 255).round(), np.uint8)

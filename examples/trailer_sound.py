@@ -41,7 +41,7 @@ def _lowpass(sound: NDArray[np.float64], cutoff: float) -> NDArray[np.float64]:
 
 
 def _level(sound: NDArray[np.float64], peak: float) -> Sound:
-    return (sound * peak / np.abs(sound).max()).astype(np.float32)
+    return np.asarray(sound * peak / np.abs(sound).max(), np.float32)
 
 
 def pad(notes: tuple[float, ...], seconds: float) -> Sound:

