@@ -23,7 +23,7 @@ _NEIGHBOURHOOD = 0.3
 _SHORTEST = 0.12
 # Lengths of the stretches that are tested for a dissolve, and of what is looked at beside them,
 # in samples.
-_DISSOLVES = (4, 6, 9, 13, 18)
+_DISSOLVES = (4, 6, 8, 10, 13, 16, 18)
 _BESIDE = 3
 # A blank picture (the black or white of a fade) that lasts longer is a shot of its own.
 _LONGEST_BLANK = 1.0
@@ -42,10 +42,10 @@ _CUT_LIKENESS = 0.6
 _SAME_LIKENESS = 0.8
 _OTHER_PICTURE = 0.45
 # Frames of a dissolve lie on the line between its ends: off it, and in one step, at most.
-_OFF_LINE = 0.3
+_OFF_LINE = 0.33
 _LARGEST_STEP = 0.5
 # The picture changes this many times faster in a dissolve than beside it.
-_FASTER = 2.0
+_FASTER = 1.7
 # Luma below which a pixel counts as dark, and beyond which an even picture counts as blank.
 _DARK = 8.0
 _BLACK, _WHITE, _EVEN = 16.0, 235.0, 8.0

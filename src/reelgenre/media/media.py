@@ -64,6 +64,7 @@ class Media:
         self._options = options
         self._views: list[MediaView] = []
         self._ran = False
+        self._over = False
 
     def view(self, needs: Frames | Sound) -> MediaView:
         """A consumer's own pass over the file; to be made before ``run``.
@@ -104,14 +105,20 @@ class Media:
             for view in self._views:
                 view.finish(error)
             raise
+        finally:
+            self._over = True
         for view in self._views:
             view.finish()
         return report
 
     def close(self) -> None:
-        """Close the file and every view; a decode that is running in another thread ends."""
-        for view in self._views:
-            view.close()
+        """Close the file; a decode that is running in another thread ends early.
+
+        What a finished decode has left in the queues of its views stays there for the consumers.
+        """
+        if not self._over:
+            for view in self._views:
+                view.close()
         if not self._ran:
             self._source.close()
 

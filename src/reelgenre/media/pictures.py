@@ -189,7 +189,7 @@ def _deinterlaced(frame: VideoFrame) -> VideoFrame:
     graph = Graph()
     graph.threads = 1
     entry = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+        width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
     )
     field = graph.add("field", "top")
     leave = graph.add("buffersink")

@@ -36,7 +36,7 @@ class PictureTrack:
         self._clock = PictureClock(source, stream)
         self._origin = source.origin
         self._emit = emit
-        self._scorer = SceneScorer()
+        self._scorer = SceneScorer(self._clock.time_base)
         self._detector = make_detector(options, self._clock.time_base)
         self._thumbnailer = Thumbnailer()
         self._refetcher = Refetcher(source, options.threads)

@@ -90,9 +90,13 @@ class SceneScorer:
 
     When size or pixel format change in the middle of a stream the filter starts afresh, as
     FFmpeg's command line does: the first frame of the new kind scores 0.
+
+    Args:
+        time_base: seconds per tick of the stream.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, time_base: Fraction) -> None:
+        self._time_base = time_base
         self._kind: tuple[int, int, str] | None = None
         self._entry: FilterContext
         self._exit: FilterContext
@@ -114,7 +118,7 @@ class SceneScorer:
             width=frame.width,
             height=frame.height,
             format=frame.format,
-            time_base=frame.time_base,
+            time_base=self._time_base,
         )
         # Passes every frame; the scene score is noted on each as metadata.
         select = graph.add("select", "gte(scene,0)")

@@ -75,12 +75,22 @@ class Source:
     corrupt: int = 0
 
     def packets(self, *streams: VideoStream | AudioStream) -> Iterator[Packet[Stream]]:
-        """The packets of these streams in file order; unreadable ones are skipped and counted."""
+        """The packets of these streams in file order; unreadable ones are skipped and counted.
+
+        Raises:
+            MediaError: they are encrypted.
+        """
         failures = 0
         while True:
             try:
                 for packet in self.container.demux(*streams):
                     failures = 0
+                    # Decoders make noise of what they have no key for, and report no error.
+                    if packet.has_sidedata("encryption_info"):
+                        raise MediaError(
+                            f"{_shown(self.path)} is encrypted",
+                            "Give a copy without copy protection",
+                        )
                     # An empty packet would tell the decoder that the stream is over.
                     if packet.size:
                         yield packet
@@ -241,9 +251,6 @@ def _decodable(stream: VideoStream | AudioStream, warnings: list[str]) -> bool:
     kind = "picture" if stream.type == "video" else "sound"
     # A stream without a decoder has no codec context, though PyAV's types do not say so.
     context = stream.codec_context
-    if stream.codec_tag in ("encv", "enca"):
-        warnings.append(f"the {kind} is encrypted")
-        return False
     if context is None:
         warnings.append(f"there is no decoder for the {kind}")
         return False
