@@ -14,6 +14,9 @@ from torch.nn import functional
 FEATURES = 1280
 """Width of the pooled feature vector."""
 
+FROZEN_BLOCKS = 5
+"""Blocks that fine-tuning leaves alone: low-level, and most of a training step's time."""
+
 # (expansion, kernel, stride, channels out, repeats) of the seven stages.
 _STAGES = (
     (1, 3, 1, 16, 1),
@@ -39,10 +42,10 @@ class SamePadConv(nn.Conv2d):
             max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in input.shape[-2:]
         )
         if height % 2 or width % 2:
-            input = functional.pad(
+            padded = functional.pad(
                 input, (width // 2, width - width // 2, height // 2, height - height // 2)
             )
-            return self._conv_forward(input, self.weight, self.bias)
+            return self._conv_forward(padded, self.weight, self.bias)
         return functional.conv2d(
             input,
             self.weight,
@@ -109,8 +112,18 @@ class EfficientNetLite0(nn.Module):
         self._bn1 = _norm(FEATURES)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.upper(self.lower(images))
+
+    def lower(self, images: Tensor) -> Tensor:
+        """Stem and the blocks that fine-tuning leaves as they are: to maps [N, 40, H/8, W/8]."""
         x = functional.relu6(self._bn0(self._conv_stem(images)))
-        for block in self._blocks:
+        for block in self._blocks[:FROZEN_BLOCKS]:
+            x = block(x)
+        return x
+
+    def upper(self, x: Tensor) -> Tensor:
+        """The rest: from the maps of :meth:`lower` to pooled features [N, 1280]."""
+        for block in self._blocks[FROZEN_BLOCKS:]:
             x = block(x)
         x = functional.relu6(self._bn1(self._conv_head(x)))
         return x.mean(dim=(2, 3))

@@ -137,5 +137,3 @@ def _graded(image: Image, random: np.random.Generator) -> Image:
     if random.random() < 0.3:
         x = x * random.uniform(0.85, 1.15, size=3).astype(np.float32)
     return np.asarray(np.clip(x * 255.0, 0, 255), dtype=np.uint8)
-
-

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from efficientnet_lite import FEATURES, EfficientNetLite0
+from efficientnet_lite import FEATURES, FROZEN_BLOCKS, EfficientNetLite0
 from images import ImageSet, clean, film_like, load, test_crops
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
@@ -46,22 +46,21 @@ class Stage:
 
 
 STAGES = {
-    "posters": Stage(epochs=8, learning_rate=1e-3, still_repeats=0),
-    "stills": Stage(epochs=3, learning_rate=5e-4, still_repeats=8),
+    "posters": Stage(epochs=6, learning_rate=1e-3, still_repeats=0),
+    "stills": Stage(epochs=2, learning_rate=5e-4, still_repeats=6),
 }
-FROZEN_BLOCKS = 5
 BATCH = 48
 WEIGHT_DECAY = 0.05
 MIXUP = 0.3
-EMA = 0.998
+EMA = 0.99
 
 
 class GenreImageModel(nn.Module):
     """The encoder with a linear output layer: images [N, 160, 288, 3] uint8 to logits [N, 21]."""
 
-    def __init__(self, checkpoint: str) -> None:
+    def __init__(self, encoder: EfficientNetLite0) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite0.from_imagenet(checkpoint)
+        self.encoder = encoder
         self.dropout = nn.Dropout(0.4)
         self.head = nn.Linear(FEATURES, len(GENRES))
 
@@ -69,8 +68,15 @@ class GenreImageModel(nn.Module):
         x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
         return self.head(self.dropout(self.encoder(x)))
 
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> GenreImageModel:
+        """The model that a stage left."""
+        model = cls(EfficientNetLite0())
+        model.load_state_dict(state)
+        return model
+
     def freeze_stem(self) -> None:
-        """Keep the low-level blocks as ImageNet left them; they are most of a step's time."""
+        """Keep the low-level blocks as ImageNet left them."""
         for module in [
             self.encoder._conv_stem,
             self.encoder._bn0,
@@ -208,7 +214,8 @@ def main() -> None:
     )
     posters = load(arguments.data / "posters.parquet")
     stills = load(arguments.data / "stills.parquet")
-    model = GenreImageModel(arguments.checkpoint).to(memory_format=torch.channels_last)
+    model = GenreImageModel(EfficientNetLite0.from_imagenet(arguments.checkpoint))
+    model = model.to(memory_format=torch.channels_last)
     model.freeze_stem()
     for name in STAGES:
         train_stage(name, model, posters, stills, arguments.out, arguments.seed)

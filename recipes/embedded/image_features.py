@@ -1,0 +1,89 @@
+"""Encode posters and stills with the shipped image encoder: what the frames expert trains on.
+
+Of each image the fixed crops it is measured with and some film-like ones, as one bag per image.
+
+    python recipes/embedded/image_features.py --data ../shared/data --encoder frame_encoder.onnx \
+        --out build/images
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from images import ImageSet, film_like, load, test_crops
+from numpy.typing import NDArray
+
+from reelgenre.extractors.frame_input import encoder_input
+from reelgenre.extractors.frames import FrameEncoder
+from reelgenre.files import atomic_write
+
+FILM_LIKE = {"posters": 3, "stills": 6}
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Features of the crops of images.
+
+    Attributes:
+        fixed: float16 [N, F, D], of the crops that are the same every time.
+        varied: float16 [N, V, D], of random film-like crops.
+        labels: float32 [N, 21].
+        films: IMDb ids [N].
+        splits: [N].
+    """
+
+    fixed: NDArray[np.float16]
+    varied: NDArray[np.float16]
+    labels: NDArray[np.float32]
+    films: NDArray[np.str_]
+    splits: NDArray[np.str_]
+
+    def save(self, path: Path) -> None:
+        """Write as one npz file."""
+        with atomic_write(path) as file:
+            np.savez(file, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+
+    @classmethod
+    def load(cls, path: Path) -> ImageFeatures:
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
+
+
+def encode(kind: str, images: ImageSet, encoder: FrameEncoder) -> ImageFeatures:
+    """Crop and encode a whole set; the random crops depend on the image's place alone."""
+    fixed, varied = [], []
+    for index, image in enumerate(images.images):
+        random = np.random.default_rng((7, index))
+        still = kind == "stills"
+        crops = [encoder_input(image)] if still else test_crops(image)
+        count = len(crops)
+        crops += [film_like(image, random, still=still) for _ in range(FILM_LIKE[kind])]
+        features = encoder.encode(np.stack(crops)).astype(np.float16)
+        fixed.append(features[:count])
+        varied.append(features[count:])
+        if index % 500 == 0:
+            print(f"{kind}: {index}/{len(images.images)}", flush=True)
+    return ImageFeatures(
+        np.stack(fixed), np.stack(varied), images.labels, images.films, images.splits
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--encoder", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    encoder = FrameEncoder(arguments.encoder, "training")
+    for kind in ("stills", "posters"):
+        features = encode(kind, load(arguments.data / f"{kind}.parquet"), encoder)
+        features.save(arguments.out / f"{kind}.npz")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,442 @@
+"""Train the embedded profile's late-fusion classifier and save its folder.
+
+1. Each modality's expert alone, on what there is for it: frames on crops of posters and on film
+   stills, speech on dialogue windows and plots, on-screen text on titles and plot sentences among
+   the cards that every trailer shows. Early stopping on validation mAP.
+2. The fusion on validation films that have posters and dialogue: how far to trust each modality on
+   each genre, and how fast trust grows with the number of steps. Few parameters, pulled towards
+   one number per modality.
+3. Calibration and per-genre thresholds, on validation films as well.
+
+Films of ``val`` and ``tst`` are in no training set; the films whose trailer captions are kept for
+measuring are left out of the text sets too.
+
+    python recipes/embedded/train_classifier.py --data ../shared/data --images build/images \
+        --texts build/texts --profile src/reelgenre/models/embedded --out build/classifier
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from bags import Bag, BagSource, by_film, card_bags, film_bags, image_bags, padded, passage_bags
+from image_features import ImageFeatures
+from numpy.typing import NDArray
+from texts import Passages
+from torch import Tensor, nn
+
+from reelgenre.classifiers import Calibration, ClassifierConfig, FeatureConfig, LateFusion
+from reelgenre.classifiers.late_fusion import Expert, GatedFusion, LateFusionClassifier
+from reelgenre.classifiers.saving import save_pretrained
+from reelgenre.evaluation import Scorer, fit_platt, sigmoid, tune_thresholds
+from reelgenre.extractors.profiles import build_extractors, load_profile
+from reelgenre.genres import GENRES
+
+Floats = NDArray[np.float32]
+HERE = Path(__file__).parent
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class ExpertRecipe:
+    """How one expert is trained."""
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    patience: int
+
+
+ARCHITECTURE = LateFusion(hidden=384, heads=4, dropout=0.5)
+RECIPES = {
+    "frames": ExpertRecipe(epochs=30, learning_rate=3e-4, weight_decay=0.05, patience=6),
+    "speech": ExpertRecipe(epochs=40, learning_rate=5e-4, weight_decay=0.02, patience=8),
+    "screen_text": ExpertRecipe(epochs=20, learning_rate=5e-4, weight_decay=0.02, patience=5),
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything there is, encoded."""
+
+    posters: ImageFeatures
+    stills: ImageFeatures
+    dialogues: Passages
+    plots: Passages
+    titles: Passages
+    captions: Passages
+
+    @classmethod
+    def load(cls, images: Path, texts: Path) -> Corpus:
+        """Read what ``image_features.py`` and ``texts.py`` wrote."""
+        return cls(
+            ImageFeatures.load(images / "posters.npz"),
+            ImageFeatures.load(images / "stills.npz"),
+            Passages.joined(
+                [Passages.load(texts / f"dialogues_{split}.npz") for split in ("trn", "val", "tst")]
+            ),
+            Passages.load(texts / "plots.npz"),
+            Passages.load(texts / "titles.npz"),
+            Passages.load(texts / "captions.npz"),
+        )
+
+
+def expert_logits(expert: Expert, bags: Sequence[Bag]) -> Floats:
+    """Logits float32 [N, 21] of bags, in evaluation mode."""
+    expert.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(bags), 256):
+            values, mask = padded(list(bags[start : start + 256]))
+            parts.append(expert(torch.from_numpy(values), torch.from_numpy(mask)).logits.numpy())
+    return np.concatenate(parts)
+
+
+def mean_ap(labels: Floats, logits: Floats) -> float:
+    """Mean average precision over the genres that occur, in percent."""
+    return 100 * Scorer(labels, logits, 0.0).metrics()["mean_average_precision"]
+
+
+def train_expert(
+    name: str,
+    sources: list[BagSource],
+    validation: dict[str, tuple[list[Bag], Floats]],
+    dim: int,
+    seed: int,
+) -> tuple[Expert, dict[str, float]]:
+    """Train one expert; the epoch with the best mean of the validation mAPs is kept."""
+    recipe = RECIPES[name]
+    torch.manual_seed(seed)
+    random = np.random.default_rng(seed)
+    expert = Expert(dim, len(GENRES), ARCHITECTURE)
+    sample = np.concatenate(
+        [s.draw(i, random) for s in sources for i in range(0, len(s.labels), 4)]
+    )
+    expert.standardise.set(
+        torch.from_numpy(sample.mean(axis=0)), torch.from_numpy(sample.std(axis=0))
+    )
+    prevalence = np.concatenate([s.labels for s in sources]).mean(axis=0).clip(1e-4, 1 - 1e-4)
+    with torch.no_grad():
+        expert.bias.copy_(torch.from_numpy(np.log(prevalence / (1 - prevalence))).float())
+    items = [
+        (s, i)
+        for s, source in enumerate(sources)
+        for i in range(len(source.labels))
+        for _ in range(source.weight)
+    ]
+    steps = recipe.epochs * -(-len(items) // BATCH)
+    optimiser = torch.optim.AdamW(
+        expert.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=0.15
+    )
+    loss_function = nn.BCEWithLogitsLoss()
+    best, best_state, best_scores, since = -1.0, expert.state_dict(), {}, 0
+    for epoch in range(recipe.epochs):
+        expert.train()
+        order = random.permutation(len(items))
+        losses = []
+        for start in range(0, len(order), BATCH):
+            chosen = [items[k] for k in order[start : start + BATCH]]
+            values, mask = padded([sources[s].draw(i, random) for s, i in chosen])
+            labels = np.stack([sources[s].labels[i] for s, i in chosen])
+            logits = expert(torch.from_numpy(values), torch.from_numpy(mask)).logits
+            loss = loss_function(logits, torch.from_numpy(labels))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+            losses.append(loss.item())
+        scores = {
+            key: mean_ap(labels, expert_logits(expert, bags))
+            for key, (bags, labels) in validation.items()
+        }
+        mean = float(np.mean(list(scores.values())))
+        report = {"expert": name, "epoch": epoch + 1, "loss": float(np.mean(losses)), **scores}
+        print(json.dumps(report), flush=True)
+        since += 1
+        if mean > best:
+            best, best_scores, since = mean, scores, 0
+            best_state = {k: v.clone() for k, v in expert.state_dict().items()}
+        if since >= recipe.patience:
+            break
+    expert.load_state_dict(best_state)
+    return expert.eval(), best_scores
+
+
+def image_validation(features: ImageFeatures, split: str) -> tuple[list[Bag], Floats]:
+    """The fixed crops of each image of a split."""
+    keep = np.flatnonzero(features.splits == split)
+    return [features.fixed[i].astype(np.float32) for i in keep], features.labels[keep]
+
+
+def window_validation(
+    passages: Passages, split: str, without: set[str], windows: int | None
+) -> tuple[list[Bag], Floats]:
+    """The middle window of each film of a split, or (None) all of its windows in one bag."""
+    bags, labels = [], []
+    for group in by_film(passages, split, without):
+        chosen = group if windows is None else group[len(group) // 2 :][:windows]
+        bags.append(np.concatenate([passages.steps(p) for p in chosen]))
+        labels.append(passages.labels[group[0]])
+    return bags, np.stack(labels)
+
+
+def single_validation(passages: Passages, split: str) -> tuple[list[Bag], Floats]:
+    """Each passage of a split as one bag."""
+    keep = np.flatnonzero(passages.splits == split)
+    return [passages.steps(p) for p in keep], passages.labels[keep]
+
+
+@dataclass(frozen=True)
+class FusionSet:
+    """Films as the fusion sees them: experts' logits and how many steps they came from.
+
+    Attributes:
+        logits: by modality, float32 [N, 21]; anything where the modality is absent.
+        steps: by modality, float32 [N]; 0 where absent.
+        labels: float32 [N, 21].
+    """
+
+    logits: dict[str, Floats]
+    steps: dict[str, Floats]
+    labels: Floats
+
+
+def fusion_set(
+    corpus: Corpus, experts: dict[str, Expert], cards: Bag, split: str, draws: int, seed: int
+) -> FusionSet:
+    """Draw trailers out of films: some crops or stills, some of the dialogue, a few cards.
+
+    Each film of the split comes ``draws`` times, each time with other parts of it and now and
+    then without a modality, as trailers lack speech or text.
+    """
+    random = np.random.default_rng(seed)
+    stills = film_index(corpus.stills.films, corpus.stills.splits, split)
+    posters = film_index(corpus.posters.films, corpus.posters.splits, split)
+    dialogues = film_index(corpus.dialogues.films, corpus.dialogues.splits, split)
+    titles = film_index(corpus.titles.films, corpus.titles.splits, split)
+    label_of: dict[str, Floats] = {}
+    for source in (corpus.posters, corpus.stills, corpus.dialogues):
+        for film, row in zip(source.films, source.labels, strict=True):
+            label_of.setdefault(str(film), row)
+    bags: dict[str, list[Bag]] = {name: [] for name in experts}
+    present: dict[str, list[bool]] = {name: [] for name in experts}
+    labels = []
+    for film in sorted(posters.keys() | stills.keys()):
+        # Films with dialogue tell how modalities go together; the others would drown them.
+        for _ in range(draws if film in dialogues or film in stills else 1):
+            for name in experts:
+                bag: Bag | None = None
+                if random.random() < (0.05 if name == "frames" else 0.2):
+                    pass
+                elif name == "frames":
+                    bag = frame_draw(corpus, posters.get(film, []), stills.get(film, []), random)
+                elif name == "speech" and film in dialogues:
+                    bag = speech_draw(corpus.dialogues, dialogues[film], random)
+                elif name == "screen_text" and film in titles:
+                    common = cards[random.permutation(len(cards))[: int(random.integers(0, 8))]]
+                    bag = np.concatenate([corpus.titles.steps(titles[film][0]), common])
+                present[name].append(bag is not None)
+                dim = experts[name].hidden.in_features
+                bags[name].append(np.zeros((1, dim), np.float32) if bag is None else bag)
+            labels.append(label_of[film])
+    there = {name: np.array(flags) for name, flags in present.items()}
+    return FusionSet(
+        {name: expert_logits(expert, bags[name]) for name, expert in experts.items()},
+        {
+            name: (there[name] * np.array([len(bag) for bag in bags[name]])).astype(np.float32)
+            for name in experts
+        },
+        np.stack(labels),
+    )
+
+
+def film_index(
+    films: NDArray[np.str_], splits: NDArray[np.str_], split: str
+) -> dict[str, list[int]]:
+    """Rows of each film of a split."""
+    index: dict[str, list[int]] = {}
+    for row, (film, of) in enumerate(zip(films, splits, strict=True)):
+        if of == split:
+            index.setdefault(str(film), []).append(row)
+    return index
+
+
+def frame_draw(
+    corpus: Corpus, posters: list[int], stills: list[int], random: np.random.Generator
+) -> Bag | None:
+    """Stills of the film where there are any, else film-like crops of its poster."""
+    if stills:
+        crops = np.concatenate([corpus.stills.fixed, corpus.stills.varied], axis=1)[stills]
+    elif posters:
+        crops = np.concatenate([corpus.posters.fixed, corpus.posters.varied], axis=1)[posters]
+    else:
+        return None
+    flat = crops.reshape(-1, crops.shape[-1]).astype(np.float32)
+    count = int(random.integers(1, len(flat) + 1))
+    chosen: Bag = flat[random.permutation(len(flat))[:count]]
+    return chosen
+
+
+def speech_draw(passages: Passages, rows: list[int], random: np.random.Generator) -> Bag:
+    """One piece up to three windows of a film's dialogue."""
+    count = min(len(rows), int(random.choice([1, 1, 2, 3])))
+    steps = np.concatenate([passages.steps(p) for p in random.permutation(rows)[:count]])
+    length = int(random.integers(1, len(steps) + 1))
+    return steps[:length]
+
+
+def train_fusion(fusion: GatedFusion, data: FusionSet, pull: float = 0.02) -> float:
+    """Fit the gates; genres differ from their modality's mean only as far as the data insist."""
+    logits = {name: torch.from_numpy(rows) for name, rows in data.logits.items()}
+    steps = {name: torch.from_numpy(counts) for name, counts in data.steps.items()}
+    labels = torch.from_numpy(data.labels)
+    optimiser = torch.optim.LBFGS(fusion.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    loss_function = nn.BCEWithLogitsLoss()
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        spread = (fusion.alpha - fusion.alpha.mean(dim=1, keepdim=True)).square().mean()
+        loss: Tensor = loss_function(fusion(logits, steps), labels) + pull * spread
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    return float(optimiser.step(closure))
+
+
+def fused_logits(fusion: GatedFusion, data: FusionSet) -> Floats:
+    """Fused logits float32 [N, 21]."""
+    with torch.inference_mode():
+        fused: Floats = fusion(
+            {name: torch.from_numpy(rows) for name, rows in data.logits.items()},
+            {name: torch.from_numpy(counts) for name, counts in data.steps.items()},
+        ).numpy()
+    return fused
+
+
+def movienet_prior(labels: Path, splits: Path) -> Floats:
+    """Share of each genre among MovieNet's training trailers, [21]."""
+    train = set(json.loads(splits.read_text())["trn"])
+    table = pd.read_csv(labels)
+    genres = table.genres[table.youtube_id.isin(train)]
+    return np.array(
+        [genres.str.contains(f"'{genre}'", regex=False).mean() for genre in GENRES], np.float32
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("data", "images", "texts", "profile", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    corpus = Corpus.load(arguments.images, arguments.texts)
+    measured = set(corpus.captions.films.tolist())
+    cards = card_embeddings(arguments.texts / "cards.npz")
+    text_dim = corpus.titles.values.shape[1]
+    experts: dict[str, Expert] = {}
+    scores: dict[str, dict[str, float]] = {}
+    experts["frames"], scores["frames"] = train_expert(
+        "frames",
+        [image_bags(corpus.posters, "trn"), film_bags(corpus.stills, "trn", weight=6)],
+        {
+            "posters": image_validation(corpus.posters, "val"),
+            "stills": image_validation(corpus.stills, "val"),
+        },
+        corpus.posters.fixed.shape[2],
+        arguments.seed,
+    )
+    experts["speech"], scores["speech"] = train_expert(
+        "speech",
+        [
+            passage_bags(corpus.dialogues, "trn", measured, weight=3),
+            passage_bags(corpus.plots, "trn", measured),
+        ],
+        {
+            "one window": window_validation(corpus.dialogues, "val", measured, 1),
+            "all windows": window_validation(corpus.dialogues, "val", measured, None),
+        },
+        text_dim,
+        arguments.seed,
+    )
+    experts["screen_text"], scores["screen_text"] = train_expert(
+        "screen_text",
+        [
+            card_bags(corpus.titles, "trn", measured, cards),
+            card_bags(corpus.plots, "trn", measured, cards, weight=2),
+        ],
+        {
+            "titles": single_validation(corpus.titles, "val"),
+            "plots": single_validation(corpus.plots, "val"),
+        },
+        text_dim,
+        arguments.seed,
+    )
+    profile = load_profile(arguments.profile)
+    extractors = {e.spec.name: e.spec for e in build_extractors(profile, offline=True)}
+    config = ClassifierConfig(
+        architecture=ARCHITECTURE,
+        labels=GENRES,
+        features={
+            name: FeatureConfig(dim=extractors[name].dim, fingerprint=extractors[name].fingerprint)
+            for name in experts
+        },
+    )
+    module = LateFusionClassifier(config, ARCHITECTURE)
+    for name, expert in experts.items():
+        module.experts[name].load_state_dict(expert.state_dict())
+    prior = movienet_prior(
+        arguments.data / "movienet_trailers.csv", arguments.data / "movienet_splits.json"
+    )
+    with torch.no_grad():
+        module.fusion.prior.copy_(torch.from_numpy(np.log(prior / (1 - prior))))
+    validation = fusion_set(corpus, experts, cards, "val", draws=12, seed=arguments.seed)
+    loss = train_fusion(module.fusion, validation)
+    logits = fused_logits(module.fusion, validation)
+    calibration = fit_platt(validation.labels, logits, prior_strength=20.0)
+    probabilities = sigmoid(calibration.logits(logits))
+    thresholds = tune_thresholds(validation.labels, probabilities)
+    config = config.model_copy(
+        update={
+            "calibration": Calibration(scale=calibration.scale, bias=calibration.bias),
+            "thresholds": thresholds,
+            "training": {
+                "recipe": "recipes/embedded/train_classifier.py",
+                "seed": arguments.seed,
+                "validation_map": scores,
+                "fusion_loss": loss,
+            },
+        }
+    )
+    save_pretrained(arguments.out, module.eval(), config, (HERE / "model_card.md").read_text())
+    for m, name in enumerate(module.fusion.names):
+        with torch.no_grad():
+            trust = nn.functional.softplus(module.fusion.alpha[m])
+            half = nn.functional.softplus(module.fusion.kappa[m])
+        print(
+            f"{name}: trust {trust.mean():.2f} ({trust.min():.2f}-{trust.max():.2f}), "
+            f"half of it at {half:.1f} steps"
+        )
+
+
+def card_embeddings(cache: Path) -> Bag:
+    """Embeddings of ``cards.txt``: what trailers say of themselves, whatever the film."""
+    lines = [line for line in (HERE / "cards.txt").read_text().splitlines() if line]
+    with np.load(cache) as arrays:
+        rows: Bag = arrays["values"].astype(np.float32)
+    if len(rows) != len(lines):
+        raise ValueError(f"{cache} was made of another cards.txt; run texts.py again")
+    return rows
+
+
+if __name__ == "__main__":
+    main()

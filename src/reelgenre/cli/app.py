@@ -1,0 +1,160 @@
+"""The commands and their options; each body lives in its own module and is imported when run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reelgenre.cli.exits import OK
+
+app = typer.Typer(
+    help="Movie genres of trailers and short videos, from what they show and sound like.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help: the decorated one costs more start-up time than all the rest.
+    rich_markup_mode=None,
+)
+models = typer.Typer(help="The pretrained weights: what there is, where from, whether intact.")
+app.add_typer(models, name="models", no_args_is_help=True)
+
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing; use what is here.")]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"reelgenre {version('reelgenre')}")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Movie genres of trailers and short videos, from what they show and sound like."""
+
+
+@app.command()
+def classify(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Video or sound files, and folders of them."),
+    ],
+    top: Annotated[int, typer.Option(help="Genres to show in the table.", min=1)] = 8,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="One probability from which a genre is predicted, in place of the model's "
+            "per-genre thresholds.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print JSON: an object for one file, else an array."),
+    ] = False,
+    jsonl: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one JSON object per line and file."),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep FILE of --jsonl; skip the files that it has."),
+    ] = False,
+    profile: Annotated[
+        str, typer.Option(help="Shipped profile, or a profile file of your own.")
+    ] = "embedded",
+    model: Annotated[
+        Path | None, typer.Option(help="Classifier folder, in place of the profile's own.")
+    ] = None,
+    modalities: Annotated[
+        str | None,
+        typer.Option(metavar="A,B", help="Use only these of the profile's modalities."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads of each model.", min=1)
+    ] = None,
+    offline: Offline = False,
+) -> None:
+    """Tell the genres of videos, how sure they are, and why."""
+    if resume and jsonl is None:
+        raise typer.BadParameter("--resume goes with --jsonl FILE")
+    if json and jsonl is not None:
+        raise typer.BadParameter("give --json or --jsonl FILE, not both")
+    from reelgenre.cli.classify import Request, classify_all
+
+    raise typer.Exit(
+        classify_all(
+            Request(
+                paths=tuple(paths),
+                top=top,
+                threshold=threshold,
+                json=json,
+                jsonl=jsonl,
+                resume=resume,
+                profile=profile,
+                model=model,
+                modalities=None if modalities is None else _names(modalities),
+                threads=threads,
+                offline=offline or None,
+            )
+        )
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names:
+        raise typer.BadParameter("--modalities needs at least one name", param_hint="--modalities")
+    return names
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, weights and providers, what is missing and how to get it."""
+    from reelgenre.cli.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Default: all.")]
+
+
+@models.command("list")
+def list_models() -> None:
+    """List all weights with status, size, licence and source."""
+    from reelgenre.cli.models import list_all
+
+    raise typer.Exit(list_all())
+
+
+@models.command()
+def pull(names: Names = None, offline: Offline = False) -> None:
+    """Bring weights into place and check them; safe to repeat. Default: what `classify` needs."""
+    from reelgenre.cli.models import pull_all
+
+    raise typer.Exit(pull_all(names or [], offline=offline or None))
+
+
+@models.command()
+def verify(names: Names = None) -> None:
+    """Hash the weights that are here and compare."""
+    from reelgenre.cli.models import verify_all
+
+    raise typer.Exit(verify_all(names or []))
+
+
+@models.command()
+def where(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
+    """Print the path of one set of weights."""
+    from reelgenre.cli.models import print_where
+
+    raise typer.Exit(print_where(name))

@@ -1,0 +1,216 @@
+"""`reelgenre classify`: many files through one pipeline; what fails is told, the rest goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from reelgenre.cli.exits import FAILED, INTERRUPTED, OK, SOME_FAILED, USAGE
+from reelgenre.cli.progress import Progress
+from reelgenre.cli.render import render_result
+from reelgenre.errors import MediaError
+from reelgenre.pipeline import GenrePipeline
+
+# In a folder only files with these endings are taken; a file that is named is always tried.
+MEDIA_SUFFIXES = frozenset(
+    (
+        "3g2 3gp asf avi flac flv gif m2ts m2v m4a m4v mka mkv mov mp3 mp4 mpeg mpg mts mxf oga "
+        "ogg ogm ogv opus rm rmvb ts vob wav webm wma wmv y4m"
+    ).split()  # noqa: SIM905
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command's options, checked."""
+
+    paths: tuple[Path, ...]
+    top: int
+    threshold: float | None
+    json: bool
+    jsonl: Path | None
+    resume: bool
+    profile: str
+    model: Path | None
+    modalities: tuple[str, ...] | None
+    threads: int | None
+    offline: bool | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that gave nothing, and why."""
+
+    path: str
+    cause: str
+    remedy: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The JSON of a failed file: it has `error` where others have genres."""
+        return {"path": self.path, "error": self.cause, "remedy": self.remedy}
+
+
+def classify_all(request: Request) -> int:
+    """Classify every file and print or write the results.
+
+    Returns:
+        The exit code: 0, 1 (all failed), 2 (nothing to do), 3 (some failed) or 130.
+    """
+    files, failures = _collect(request.paths)
+    done = _already_done(request.jsonl) if request.resume and request.jsonl else set()
+    todo = [path for path in files if _shown(path) not in done]
+    if not files and not failures:
+        folders = ", ".join(map(_shown, request.paths))
+        sys.stderr.write(
+            f"reelgenre: no media files in {folders}. Name the files themselves if their "
+            "endings are unusual.\n"
+        )
+        return USAGE
+    single = len(request.paths) == 1 and not request.paths[0].is_dir()
+    with Progress(len(todo)) as progress, _Output(request, single) as output:
+        for failure in failures:
+            output.failure(failure)
+        if todo:
+            pipeline = GenrePipeline.from_pretrained(
+                request.profile,
+                model=request.model,
+                modalities=request.modalities,
+                threads=request.threads,
+                offline=request.offline,
+                hook=progress.hook,
+            )
+        try:
+            for path in todo:
+                progress.start(_shown(path))
+                try:
+                    result = pipeline(path, threshold=request.threshold, hook=progress.hook)
+                except MediaError as error:
+                    failures.append(Failure(_shown(path), error.cause, error.remedy))
+                    output.failure(failures[-1])
+                else:
+                    output.result(result.to_dict(), render_result(result, request.top))
+                progress.finish()
+        except KeyboardInterrupt:
+            progress.close()
+            sys.stderr.write("reelgenre: interrupted; the files before this one are done.\n")
+            return INTERRUPTED
+    return _summary(len(files), len(files) - len(todo), failures)
+
+
+def _collect(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
+    """Files to classify, each once, folders walked in sorted order."""
+    files: dict[Path, None] = {}
+    failures: list[Failure] = []
+    for path in paths:
+        if not path.is_dir():
+            files[path] = None
+            continue
+
+        def unreadable(error: OSError) -> None:
+            failures.append(
+                Failure(str(error.filename), f"{error.filename}: {error.strerror}", "Allow reading")
+            )
+
+        for folder, subfolders, names in os.walk(path, onerror=unreadable):
+            subfolders.sort()
+            for name in sorted(names):
+                file = Path(folder, name)
+                if file.suffix[1:].lower() in MEDIA_SUFFIXES and not name.startswith("."):
+                    files[file] = None
+    return list(files), failures
+
+
+def _already_done(jsonl: Path) -> set[str]:
+    """Paths that the file has results for; a torn last line, left by a kill, is cut off."""
+    if not jsonl.exists():
+        return set()
+    done: set[str] = set()
+    with jsonl.open("r+b") as file:
+        intact = 0
+        for line in file:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break
+            if not line.endswith(b"\n"):
+                break
+            intact += len(line)
+            if "error" not in entry:
+                done.add(entry["path"])
+        file.truncate(intact)
+    return done
+
+
+class _Output:
+    """Where results go: a table, JSON on standard output, or lines of a file."""
+
+    def __init__(self, request: Request, single: bool) -> None:
+        self._request = request
+        self._single = single
+        self._first = True
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> _Output:
+        if self._request.jsonl is not None:
+            # A line at a time and each flushed whole, not a file at the end: a run over a
+            # hundred thousand files is followed while it runs and resumed after a kill.
+            mode = "a" if self._request.resume else "w"
+            self._file = self._request.jsonl.open(mode, encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._request.json and not self._single:
+            sys.stdout.write("[]\n" if self._first else "\n]\n")
+            sys.stdout.flush()
+
+    def result(self, entry: dict[str, Any], table: str) -> None:
+        """Put out one file's result."""
+        if not self._write(entry):
+            sys.stdout.write(table + "\n")
+            sys.stdout.flush()
+
+    def failure(self, failure: Failure) -> None:
+        """Put out that one file failed; people hear of it on standard error in any case."""
+        self._write(failure.to_dict())
+        sys.stderr.write(f"reelgenre: {failure.cause}. {failure.remedy}.\n")
+
+    def _write(self, entry: dict[str, Any]) -> bool:
+        if self._file is not None:
+            self._file.write(_json(entry) + "\n")
+            self._file.flush()
+        elif self._request.json:
+            if not self._single:
+                sys.stdout.write("[\n" if self._first else ",\n")
+            sys.stdout.write(_json(entry, indent=2) + ("\n" if self._single else ""))
+            sys.stdout.flush()
+        else:
+            return False
+        self._first = False
+        return True
+
+
+def _json(entry: dict[str, Any], indent: int | None = None) -> str:
+    return json.dumps(entry, ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _shown(path: Path) -> str:
+    """The path as text that can always be printed and written."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _summary(count: int, skipped: int, failures: list[Failure]) -> int:
+    if count > 1 and (failures or skipped):
+        before = f", {skipped} done before" if skipped else ""
+        sys.stderr.write(f"reelgenre: {count} files{before}, {len(failures)} failed")
+        sys.stderr.write(":\n" if failures else ".\n")
+        for failure in failures:
+            sys.stderr.write(f"  {failure.path}: {failure.cause}\n")
+    if not failures:
+        return OK
+    return FAILED if len(failures) >= count else SOME_FAILED

@@ -1,0 +1,97 @@
+"""The `frames` modality of the embedded profile: one image feature per shot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reelgenre.extractors.base import Evidence, Extraction, ExtractorSpec, fingerprint
+from reelgenre.extractors.frame_input import INPUT_HEIGHT, INPUT_WIDTH, encoder_input
+from reelgenre.extractors.sessions import open_session
+from reelgenre.media import Frame, Frames, MediaView
+from reelgenre.sequences import FeatureSequence
+
+_VERSION = 1
+_BATCH = 8
+# Fades and blank cards: brightness that varies less than this (8-bit, standard deviation) shows
+# nothing, and an encoder makes something up for it.
+_BLANK_DEVIATION = 3.0
+
+
+class FrameEncoder:
+    """Mid-shot frames to image features, one step per shot that shows something.
+
+    The encoder is EfficientNet-Lite0, fine-tuned on film-like crops of posters and on film stills
+    (``recipes/embedded``); its features are the globally averaged activations before the genre
+    layer.
+
+    Args:
+        model: the ONNX file; input uint8 [N, 160, 288, 3], output float32 [N, D].
+        sha256: of that file, for the fingerprint.
+        threads: of one inference; None lets onnxruntime take all cores.
+    """
+
+    def __init__(self, model: Path, sha256: str, threads: int | None = None) -> None:
+        self._session = open_session(model, threads)
+        self._input = self._session.get_inputs()[0].name
+        self.spec = ExtractorSpec(
+            name="frames",
+            dim=int(self._session.get_outputs()[0].shape[1]),
+            needs=Frames(),
+            fingerprint=fingerprint(
+                "frames",
+                {
+                    "model": sha256,
+                    "height": INPUT_HEIGHT,
+                    "width": INPUT_WIDTH,
+                    "blank": _BLANK_DEVIATION,
+                    "version": _VERSION,
+                },
+            ),
+        )
+
+    def encode(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features float32 [N, D] of prepared images uint8 [N, 160, 288, 3], in small batches.
+
+        Raises:
+            ValueError: the images are not of that shape or type.
+        """
+        if inputs.dtype != np.uint8 or inputs.shape[1:] != (INPUT_HEIGHT, INPUT_WIDTH, 3):
+            raise ValueError(f"images must be uint8 [N, {INPUT_HEIGHT}, {INPUT_WIDTH}, 3]")
+        parts = [
+            self._session.run(None, {self._input: inputs[start : start + _BATCH]})[0]
+            for start in range(0, len(inputs), _BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.empty((0, self.spec.dim), np.float32)
+
+    def extract(self, media: MediaView) -> Extraction | None:
+        """One step per shot; None where there is no picture or it is blank throughout."""
+        features: list[NDArray[np.float32]] = []
+        shots: list[tuple[float, float]] = []
+        evidence: list[Evidence] = []
+        seen = (frame for frame in media.frames() if _shows_something(frame.image))
+        for batch in _batches(seen, _BATCH):
+            features.append(self.encode(np.stack([encoder_input(frame.image) for frame in batch])))
+            for frame in batch:
+                evidence.append(Evidence("frame", frame.time, frame.time, step=len(shots)))
+                shots.append(frame.shot)
+        if not shots:
+            return None
+        times = np.array(shots, dtype=np.float32)
+        sequence = FeatureSequence(np.concatenate(features), times, self.spec.fingerprint)
+        return Extraction(sequence, tuple(evidence))
+
+
+def _shows_something(image: NDArray[np.uint8]) -> bool:
+    # Every fourth pixel settles it.
+    return float(image[::4, ::4].std()) >= _BLANK_DEVIATION
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    iterator = iter(frames)
+    while batch := list(islice(iterator, size)):
+        yield batch

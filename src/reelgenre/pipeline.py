@@ -1,0 +1,226 @@
+"""One video to its genres: decode once, extract every modality meanwhile, classify, explain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from os import PathLike, fspath
+
+from reelgenre.classifiers import GenreClassifier
+from reelgenre.errors import MediaError, RecipeError
+from reelgenre.explain import explain
+from reelgenre.extractors import Extraction, Extractor
+from reelgenre.extractors.profiles import build_extractors, load_profile
+from reelgenre.hooks import Hook, no_hook
+from reelgenre.media import MediaOptions, MediaReport, MediaView, open_media
+from reelgenre.results import GenreResult, GenreScore, ModalityReport, ModelReport
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Everything taken from one video, before it is classified.
+
+    Attributes:
+        extractions: of the modalities that are there, by name, in the profile's order.
+        seconds: wall time of each modality, absent ones included.
+        report: what decoding found.
+        decoding_s: wall time of the decode pass, waiting for the models included.
+    """
+
+    extractions: dict[str, Extraction]
+    seconds: dict[str, float]
+    report: MediaReport
+    decoding_s: float
+
+
+class GenrePipeline:
+    """Classifies videos; models are loaded once, when it is made.
+
+    Args:
+        extractors: in the order in which results list them.
+        classifier: trained on features of these extractors, or on more modalities than these.
+        profile: name of the profile, for results.
+        media: how files are decoded.
+
+    Use :meth:`from_pretrained` unless you bring your own parts.
+    """
+
+    def __init__(
+        self,
+        extractors: Iterable[Extractor],
+        classifier: GenreClassifier,
+        *,
+        profile: str = "custom",
+        media: MediaOptions | None = None,
+    ) -> None:
+        self.extractors = tuple(extractors)
+        self.classifier = classifier
+        self.profile = profile
+        self._media = media or MediaOptions()
+        if not self.extractors:
+            raise RecipeError("a pipeline needs at least one modality", "Name one of the profile's")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | PathLike[str] = "embedded",
+        *,
+        model: str | PathLike[str] | None = None,
+        modalities: Iterable[str] | None = None,
+        threads: int | None = None,
+        offline: bool | None = None,
+        hook: Hook = no_hook,
+    ) -> GenrePipeline:
+        """Load a profile and its classifier.
+
+        Args:
+            name: a shipped profile's name, or a profile file of your own.
+            model: classifier folder to use in place of the profile's own.
+            modalities: only these of the profile's; None means all.
+            threads: processor threads of each model; None means one per core.
+            offline: never fetch; None follows the environment.
+            hook: hears of weights being fetched and loaded.
+
+        Raises:
+            RecipeError: no such profile or modality.
+            WeightsError: weights are missing or damaged.
+            ModelError: the classifier folder is not usable.
+        """
+        profile = load_profile(name)
+        extractors = build_extractors(
+            profile, modalities=modalities, threads=threads, offline=offline, hook=hook
+        )
+        classifier = GenreClassifier.from_pretrained(model or profile.classifier_folder)
+        return cls(extractors, classifier, profile=profile.name, media=profile.media)
+
+    def __call__(
+        self, path: str | PathLike[str], *, threshold: float | None = None, hook: Hook = no_hook
+    ) -> GenreResult:
+        """Classify one file.
+
+        Args:
+            path: a video, or a file with sound alone.
+            threshold: one probability for every genre; None uses the classifier's per-genre
+                thresholds.
+            hook: hears of the decoding (``decode``, in seconds of the video) and of every
+                modality's extraction as its artefact.
+
+        Raises:
+            MediaError: the file gives nothing.
+            ValueError: the threshold is not between 0 and 1.
+        """
+        if threshold is not None and not 0.0 <= threshold <= 1.0:
+            raise ValueError("threshold must be from 0 to 1")
+        started = time.perf_counter()
+        extracted = self.extract(path, hook=hook)
+        classifying = time.perf_counter()
+        result = self._classify(path, extracted, threshold)
+        now = time.perf_counter()
+        result.timings.update(
+            total=now - started, decoding=extracted.decoding_s, classifying=now - classifying
+        )
+        return result
+
+    def extract(self, path: str | PathLike[str], *, hook: Hook = no_hook) -> Extracted:
+        """Decode a file once and run every extractor on it at the same time.
+
+        Raises:
+            MediaError: the file gives nothing.
+        """
+        extractions: dict[str, Extraction] = {}
+        seconds: dict[str, float] = {}
+        with (
+            open_media(path, self._media) as media,
+            ThreadPoolExecutor(len(self.extractors), thread_name_prefix="extract") as pool,
+        ):
+            views = [media.view(extractor.spec.needs) for extractor in self.extractors]
+            futures: list[Future[tuple[Extraction | None, float]]] = [
+                pool.submit(_extract_timed, extractor, view)
+                for extractor, view in zip(self.extractors, views, strict=True)
+            ]
+            started = time.perf_counter()
+            try:
+                report = media.run(lambda done, total: hook("decode", done, total))
+            except BaseException:
+                for view in views:
+                    view.close()
+                raise
+            decoding = time.perf_counter() - started
+            for extractor, future in zip(self.extractors, futures, strict=True):
+                name = extractor.spec.name
+                extraction, seconds[name] = future.result()
+                if extraction is not None:
+                    extractions[name] = extraction
+                hook(name, 1, 1, extraction)
+        return Extracted(extractions, seconds, report, decoding)
+
+    def _classify(
+        self, path: str | PathLike[str], extracted: Extracted, threshold: float | None
+    ) -> GenreResult:
+        config = self.classifier.config
+        features = {
+            name: extraction.sequence
+            for name, extraction in extracted.extractions.items()
+            if name in config.features
+        }
+        if not features:
+            raise MediaError(
+                f"{fspath(path)} shows and says nothing that could be classified "
+                f"(looked for {', '.join(e.spec.name for e in self.extractors)})",
+                "Give a file with a picture or speech, or ask for more modalities",
+            )
+        prediction = self.classifier.predict(features)
+        thresholds = (
+            prediction.thresholds if threshold is None else [threshold] * len(config.labels)
+        )
+        scores = sorted(
+            (
+                GenreScore(label, float(probability), float(least))
+                for label, probability, least in zip(
+                    config.labels, prediction.probabilities, thresholds, strict=True
+                )
+            ),
+            key=lambda score: (-score.probability, score.genre),
+        )
+        predicted = tuple(s.genre for s in scores if s.probability >= s.threshold)
+        return GenreResult(
+            path=fspath(path),
+            duration_s=extracted.report.duration_s,
+            genres=tuple(scores),
+            predicted=predicted,
+            modalities={
+                extractor.spec.name: _modality_report(extractor.spec.name, extracted)
+                for extractor in self.extractors
+            },
+            evidence=explain(prediction, extracted.extractions, config.labels, predicted),
+            model=ModelReport(
+                name=self.classifier.name,
+                profile=self.profile,
+                version=version("reelgenre"),
+                fingerprints={e.spec.name: e.spec.fingerprint for e in self.extractors},
+            ),
+            warnings=extracted.report.warnings,
+            timings={},
+        )
+
+
+def _modality_report(name: str, extracted: Extracted) -> ModalityReport:
+    extraction = extracted.extractions.get(name)
+    return ModalityReport(
+        present=extraction is not None,
+        steps=0 if extraction is None else extraction.sequence.steps,
+        seconds=extracted.seconds[name],
+    )
+
+
+def _extract_timed(extractor: Extractor, view: MediaView) -> tuple[Extraction | None, float]:
+    started = time.perf_counter()
+    try:
+        extraction = extractor.extract(view)
+    finally:
+        # Whatever happened, the decoder must not wait for this consumer any more.
+        view.close()
+    return extraction, time.perf_counter() - started
