@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,18 +15,18 @@ from reelgenre.media.midframes import nearest
 from reelgenre.media.pictures import emitted_size, upright
 
 
-def two_shots(make, first=40, second=30, **kwargs):
+def two_shots(make: Any, first: Any = 40, second: Any = 30, **kwargs: Any) -> Any:
     """Numbered pictures, dark below in the first shot and bright in the second."""
     return [
         make.numbered(i, base=15 if i < first else 230, **kwargs) for i in range(first + second)
     ]
 
 
-def numbers(make, decoded):
+def numbers(make: Any, decoded: Any) -> Any:
     return [make.read_number(f.image) for f in decoded.frames]
 
 
-def test_middle_of_one_shot_and_of_two(make):
+def test_middle_of_one_shot_and_of_two(make: Any) -> None:
     decoded = make.decode(make.video(frames=51))
     # Frames 0 to 50 last until 2.04 s; the middle, 1.02 s, is between frames 25 and 26.
     assert numbers(make, decoded) == [25]
@@ -39,7 +40,7 @@ def test_middle_of_one_shot_and_of_two(make):
 
 @pytest.mark.parametrize("bframes", [0, 3])
 @pytest.mark.parametrize("container", ["mp4", "mkv", "ts", "h264"])
-def test_containers_and_b_frames(make, container, bframes):
+def test_containers_and_b_frames(make: Any, container: Any, bframes: Any) -> None:
     options = {"preset": "ultrafast", "crf": "18", "bf": str(bframes), "b-adapt": "0"}
     track = make.pictures(two_shots(make), options=options)
     decoded = make.decode(make.write(f"clip.{container}", track))
@@ -48,7 +49,7 @@ def test_containers_and_b_frames(make, container, bframes):
     assert decoded.report.duration_s == pytest.approx(2.8, abs=0.05)
 
 
-def test_avi_without_presentation_times(make):
+def test_avi_without_presentation_times(make: Any) -> None:
     # AVI notes decoding times alone, so players and we may be a frame or two off.
     decoded = make.decode(make.write("clip.avi", make.pictures(two_shots(make))))
     assert numbers(make, decoded) == [20, 55]
@@ -56,7 +57,7 @@ def test_avi_without_presentation_times(make):
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=30), st.integers(0, 1000))
-def test_nearest_is_the_earlier_of_the_nearest(steps, start):
+def test_nearest_is_the_earlier_of_the_nearest(steps: Any, start: Any) -> None:
     ticks = list(np.cumsum([start, *steps]))
     twice = ticks[0] + ticks[-1]
     found = ticks[nearest(ticks, twice)]
@@ -64,7 +65,7 @@ def test_nearest_is_the_earlier_of_the_nearest(steps, start):
     assert found == min(t for t in ticks if abs(2 * t - twice) == distance)
 
 
-def test_variable_frame_rate_goes_by_time_not_by_number(make):
+def test_variable_frame_rate_goes_by_time_not_by_number(make: Any) -> None:
     # 30 frames in 0.6 s, then 10 frames in 4 s: the middle is among the slow ones.
     pts = [20 * i for i in range(30)] + [600 + 400 * i for i in range(10)]
     track = make.pictures(40, pts=pts, time_base=Fraction(1, 1000), rate=50)
@@ -77,7 +78,7 @@ def test_variable_frame_rate_goes_by_time_not_by_number(make):
     assert decoded.frames[0].time == pytest.approx(times[expected])
 
 
-def test_start_times_other_than_zero_count_from_the_start(make):
+def test_start_times_other_than_zero_count_from_the_start(make: Any) -> None:
     for start in (-50, 250, 90_000):
         pts = [start + i for i in range(50)]
         decoded = make.decode(make.video("late.mkv", frames=50, pts=pts))
@@ -88,7 +89,7 @@ def test_start_times_other_than_zero_count_from_the_start(make):
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_rotation_metadata(make, degrees, mirrored):
+def test_rotation_metadata(make: Any, degrees: Any, mirrored: Any) -> None:
     # FFmpeg's own transpose filter is the reference: what ffplay would show.
     image = make.numbered(0b101100111010, base=100)
     image[60:90, 10:60] = (220, 30, 30)
@@ -100,7 +101,7 @@ def test_rotation_metadata(make, degrees, mirrored):
 
 
 @given(st.tuples(*[st.sampled_from([(1, 0, 0, 1), (-1, 0, 0, 1), (0, 1, -1, 0), (0, -1, -1, 0)])]))
-def test_upright_moves_every_pixel_where_the_matrix_says(displays):
+def test_upright_moves_every_pixel_where_the_matrix_says(displays: Any) -> None:
     a, b, c, d = displays[0]
     image = np.arange(3 * 5 * 3, dtype=np.uint8).reshape(3, 5, 3)
     shown = upright(image, (a, b, c, d))
@@ -110,7 +111,7 @@ def test_upright_moves_every_pixel_where_the_matrix_says(displays):
         assert shown[y - top, x - left, 0] == value
 
 
-def test_pixels_that_are_not_square(make):
+def test_pixels_that_are_not_square(make: Any) -> None:
     for aspect, size in ((Fraction(2), (320, 96)), (Fraction(1, 2), (160, 192))):
         decoded = make.decode(make.video(frames=9, aspect=aspect))
         height, width = decoded.frames[0].image.shape[:2]
@@ -122,7 +123,9 @@ def test_pixels_that_are_not_square(make):
     st.integers(1, 8192), st.integers(1, 8192),
     st.fractions(Fraction(1, 9), Fraction(9)), st.integers(1, 2000),
 )  # fmt: skip
-def test_emitted_size_never_enlarges_and_keeps_the_shape(width, height, aspect, limit):
+def test_emitted_size_never_enlarges_and_keeps_the_shape(
+    width: Any, height: Any, aspect: Any, limit: Any
+) -> None:
     wide, high = emitted_size(width, height, aspect, limit)
     assert min(wide, high) <= limit
     assert max(wide, high) <= 4 * limit
@@ -134,7 +137,7 @@ def test_emitted_size_never_enlarges_and_keeps_the_shape(width, height, aspect, 
     assert high <= height / min(sane, 1) + 1
 
 
-def test_large_frames_are_brought_to_the_limit(make):
+def test_large_frames_are_brought_to_the_limit(make: Any) -> None:
     decoded = make.decode(
         make.video(frames=3, size=(640, 360)), MediaOptions(short_side=90, detector="threshold")
     )
@@ -144,7 +147,7 @@ def test_large_frames_are_brought_to_the_limit(make):
 
 @pytest.mark.parametrize("budget", [0, 200_000, 1_000_000, 1 << 27])
 @pytest.mark.parametrize("container", ["mp4", "ts", "h264"])
-def test_any_memory_budget_gives_the_same_frames(make, budget, container):
+def test_any_memory_budget_gives_the_same_frames(make: Any, budget: Any, container: Any) -> None:
     track = make.pictures(two_shots(make, 60, 45))
     path = make.write(f"clip.{container}", track)
     small = MediaOptions(detector="threshold", short_side=48, held_bytes=budget)
@@ -156,7 +159,7 @@ def test_any_memory_budget_gives_the_same_frames(make, budget, container):
         assert np.array_equal(a.image, b.image)
 
 
-def test_interlaced_pictures_show_one_moment(make):
+def test_interlaced_pictures_show_one_moment(make: Any) -> None:
     # A bar that moves between the two fields combs when the fields are woven together.
     frames = []
     for i in range(10):
@@ -173,7 +176,7 @@ def test_interlaced_pictures_show_one_moment(make):
     assert combing < 6
 
 
-def test_hdr_is_tone_mapped(make):
+def test_hdr_is_tone_mapped(make: Any) -> None:
     # Grey at 10-bit PQ code 594 is 203 cd/m2, diffuse white; 769 is 1000 cd/m2.
     for transfer, codes in ((16, (594, 769)), (18, (769, 1023))):
         means = []
