@@ -151,12 +151,12 @@ def test_features_that_do_not_fit_are_refused(
 ) -> None:
     predict = classifiers["mlp"].predict
     narrow = sequence("sound", 4, made_by="frames:1")
-    with pytest.raises(FeatureMismatchError, match="4 wide.*8"):
+    with pytest.raises(FeatureMismatchError, match=r"4 wide.*8"):
         predict({"frames": narrow})
     with pytest.raises(FeatureMismatchError, match="no input 'faces'"):
         predict({"faces": narrow, "frames": sequence("frames", 1)})
     for nothing in ({}, {"frames": None}):
-        with pytest.raises(FeatureMismatchError, match="no feature.*frames, sound, speech"):
+        with pytest.raises(FeatureMismatchError, match=r"no feature.*frames, sound, speech"):
             predict(nothing)
 
 
@@ -334,7 +334,7 @@ def test_an_onnx_file_unlike_its_module_is_never_saved(
         return strip(model)
 
     monkeypatch.setattr(export_module, "_without_traces", spoil)
-    with pytest.raises(ModelError, match="differs from the module by 0.0003 in logits"):
+    with pytest.raises(ModelError, match=r"differs from the module by 0\.0003 in logits"):
         save_pretrained(tmp_path / "new", modules["mlp"], modules["mlp"].config, "")
     assert not any(tmp_path.iterdir())
 
@@ -434,5 +434,5 @@ def test_hub_ids_are_fetched_at_their_revision(
 
 def test_a_hub_that_does_not_answer_is_a_weights_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(WeightsError, match="someone/not-here.*HF_HUB_OFFLINE"):
+    with pytest.raises(WeightsError, match=r"someone/not-here.*HF_HUB_OFFLINE"):
         GenreClassifier.from_pretrained("someone/not-here")

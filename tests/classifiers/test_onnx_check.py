@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -117,6 +117,7 @@ def test_found_in_every_place_and_only_there(
         assert has_external_data(place(tensor).SerializeToString())
 
 
+@settings(max_examples=60, deadline=None)
 @given(cut=st.integers(1, 1300), noise=st.binary(max_size=50))
 def test_damaged_files_give_an_answer_or_a_value_error(cut: int, noise: bytes) -> None:
     data = as_initializer(outside()).SerializeToString()[:cut] + noise
