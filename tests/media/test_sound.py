@@ -42,10 +42,12 @@ def test_a_click_is_heard_at_its_time(make: Any, container: Any, codec: Any, rat
     decoded = make.decode(path, rate=16_000)
     first = decoded.blocks[0].start
     assert abs(first) < 0.06
+    # Neither can say how much of its start only filled the encoder's filters.
+    early = 0.06 if container in ("ts", "mp3") else 0.004
     for time in times:
         near = slice(int((time - 0.1 - first) * 16_000), int((time + 0.1 - first) * 16_000))
         heard = first + (near.start + np.argmax(abs(decoded.sound[near]) > 0.25)) / 16_000
-        assert heard == pytest.approx(time, abs=0.004 if codec != "libmp3lame" else 0.06)
+        assert heard == pytest.approx(time, abs=early)
     assert decoded.report.duration_s == pytest.approx(3.0, abs=0.1)
 
 
@@ -136,7 +138,7 @@ def test_two_consumers_of_one_rate_hear_the_same(make: Any) -> None:
 
 @given(
     st.lists(
-        st.tuples(st.fractions(-1, 6, max_denominator=100), st.integers(1, 250)),
+        st.tuples(st.integers(-100, 600), st.integers(1, 250)),
         min_size=1, max_size=8,
     )
 )  # fmt: skip
@@ -147,7 +149,8 @@ def test_writer_puts_every_sample_at_its_time(stretches: Any) -> None:
     writer = BlockWriter(rate, blocks.append)
     model: dict[int, float] = {}
     end = None
-    for number, (start, length) in enumerate(stretches):
+    for number, (at_sample, length) in enumerate(stretches):
+        start = Fraction(at_sample, rate)
         writer.begin(start)
         half = length // 2
         value = np.full(length, number + 1, np.float32)

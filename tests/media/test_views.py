@@ -112,6 +112,7 @@ def test_progress_is_told_in_seconds(clip: Any) -> None:
     with open_media(clip) as media:
         media.run(lambda done, total: told.append((done, total)))
     assert [round(done) for done, _ in told] == [1, 2, 3, 4]
+    assert told == sorted(told)
     assert all(total == pytest.approx(4.0, abs=0.1) for _, total in told)
 
 

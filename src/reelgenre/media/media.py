@@ -178,6 +178,8 @@ class _Decode:
                     break
             for decoder in decoders.values():
                 self._take(decoder.decode(None))
+            if progress is not None and self._reached > told:
+                progress(self._reached, self._source.info.duration_s)
             if self._pictures is not None:
                 self._pictures.finish()
             if self._sound is not None:
