@@ -25,7 +25,7 @@ from reelgenre.sequences import FeatureSequence
 
 OtherLanguages = Literal["translate", "name"]
 
-_VERSION = 1
+_VERSION = 2
 # Sound is worked on in windows of this length, so that memory does not grow with the film.
 _WINDOW_S = 120.0
 _VAD = VadOptions(
@@ -33,14 +33,15 @@ _VAD = VadOptions(
     min_speech_duration_ms=250,
     max_speech_duration_s=PIECE_S - 1.0,
     min_silence_duration_ms=500,
-    speech_pad_ms=200,
+    # Less cuts off first words; it is part of what Whisper hears of a pause.
+    speech_pad_ms=400,
 )
 # A language less probable than this is a guess, and English is the better one.
 _SURE = 0.5
 # A line that reaches less than this into a stretch of speech does not belong there.
 _TIME_SLACK_S = 0.5
 # A shout, with the padding around it.
-_SHORTEST_S = 0.8
+_SHORTEST_S = 1.2
 
 
 @dataclass(frozen=True)

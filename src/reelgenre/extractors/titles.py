@@ -19,7 +19,7 @@ _WATERMARK_SHARE = 0.4
 _WATERMARK_PICTURES = 5
 _SAME_PLACE = 0.5
 # Likeness of two readings of one title, and how long (s) it may be gone between them.
-_SAME_TEXT = 0.8
+_SAME_TEXT = 0.85
 _GONE_S = 2.0
 
 
