@@ -130,7 +130,8 @@ def say() -> Callable[..., NDArray[np.float32]]:
         samples = np.frombuffer(data[: len(data) // 2 * 2], np.int16) / 32768
         times = np.arange(len(samples) * RATE // 22_050) * 22_050 / RATE
         voice_at_rate = np.interp(times, np.arange(len(samples)), samples)
-        return (0.5 * voice_at_rate / np.abs(voice_at_rate).max()).astype(np.float32)
+        loud = 0.5 * voice_at_rate / np.abs(voice_at_rate).max()
+        return np.asarray(loud, dtype=np.float32)
 
     return speak
 
@@ -154,7 +155,7 @@ def music() -> Callable[[float], NDArray[np.float32]]:
             length = min(3000, total - start)
             hit = generator.normal(size=length) * np.exp(-np.arange(length) / 500)
             out[start : start + length] += 1.5 * hit
-        return (0.7 * out / np.abs(out).max()).astype(np.float32)
+        return np.asarray(0.7 * out / np.abs(out).max(), dtype=np.float32)
 
     return play
 

@@ -23,7 +23,8 @@ def _scene(seed: int, height: int = 360, width: int = 640) -> Image:
     generator = np.random.default_rng(seed)
     small = generator.integers(20, 160, (6, 10, 3)).astype(np.uint8)
     large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return np.clip(large + generator.normal(0, 6, large.shape), 0, 255).astype(np.uint8)
+    grainy = np.clip(large + generator.normal(0, 6, large.shape), 0, 255)
+    return np.asarray(grainy, dtype=np.uint8)
 
 
 def _write(image: Image, *lines: str, size: float = 1.4, top: int = 150) -> Image:
