@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -53,10 +54,10 @@ def run(cache_folder: Path) -> dict[str, object]:
         for detector in ("adaptive", "threshold"):
             options = MediaOptions(detector=detector)
             jobs: dict[str, Callable[[], None]] = {
-                "bare_picture": lambda path=path: _bare(path, sound=False),
-                "frames": lambda path=path, o=options: _ours(path, o, sound=False),
-                "bare_both": lambda path=path: _bare(path, sound=True),
-                "frames_and_sound": lambda path=path, o=options: _ours(path, o, sound=True),
+                "bare_picture": partial(_bare, path, sound=False),
+                "frames": partial(_ours, path, options, sound=False),
+                "bare_both": partial(_bare, path, sound=True),
+                "frames_and_sound": partial(_ours, path, options, sound=True),
             }
             wall, cpu = _medians(jobs)
             results[f"{name} {detector}"] = {
@@ -131,7 +132,7 @@ def film(cache_folder: Path, width: int, height: int, seconds: int) -> Path:
     rng = np.random.default_rng(0)
     scenes = [
         cv2.resize(scene, (width * 5 // 4, height * 5 // 4), interpolation=cv2.INTER_CUBIC)
-        for scene in (skimage.data.astronaut(), skimage.data.coffee(), skimage.data.rocket())
+        for scene in (getattr(skimage.data, name)() for name in ("astronaut", "coffee", "rocket"))
     ]
     grain = rng.normal(0, 3, (height + 64, width + 64, 1)).astype(np.int16)
     with av.open(str(part), "w") as out:

@@ -280,7 +280,7 @@ def _shot(split: str, kind: Kind, fps: int, rng: np.random.Generator) -> Callabl
 @cache
 def _photograph(name: str) -> NDArray[np.uint8]:
     if name == "motorcycle":
-        image = skimage.data.stereo_motorcycle()[0]
+        image = getattr(skimage.data, "stereo_motorcycle")()[0]  # noqa: B009 - not typed
     else:
         image = getattr(skimage.data, name)()
     if image.ndim == 2:

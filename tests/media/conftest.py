@@ -217,13 +217,13 @@ class Maker:
             kind = {1: "gray", 3: "rgb24", 4: "rgba"}[1 if image.ndim == 2 else image.shape[2]]
             if image.dtype == np.uint16:
                 kind = "rgb48le"
-            frame = av.VideoFrame.from_ndarray(image, format=kind)
-            if track.pix_fmt != frame.format.name:
+            picture = av.VideoFrame.from_ndarray(image, format=kind)
+            if track.pix_fmt != picture.format.name:
                 matrix = {9: 9}.get(track.colour[2]) if track.colour else None
-                frame = frame.reformat(format=track.pix_fmt, dst_colorspace=matrix)
-            frame.pts = track.pts[i] if track.pts is not None else i
-            frame.time_base = base
-            yield frame
+                picture = picture.reformat(format=track.pix_fmt, dst_colorspace=matrix)
+            picture.pts = track.pts[i] if track.pts is not None else i
+            picture.time_base = base
+            yield picture
 
 
 @pytest.fixture

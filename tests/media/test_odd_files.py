@@ -36,7 +36,7 @@ class Odd:
     """
 
     name: str
-    build: Callable
+    build: Callable[[Any], Any]
     error: str | None = None
     frames: int = 0
     sound_s: float = 0.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reelgenre.media import Frames, MediaOptions, Sound, open_media
+from reelgenre.media import Frames, MediaOptions, Sound, SoundBlock, open_media
 from reelgenre.media.views import Channel
 
 
@@ -38,7 +38,7 @@ NARROW = MediaOptions(detector="threshold", threshold=0.001, frame_queue=1, soun
 
 
 def test_a_full_queue_makes_the_producer_wait() -> None:
-    channel = Channel(2)
+    channel: Channel[int] = Channel(2)
     produced = []
 
     def produce() -> None:
@@ -57,7 +57,7 @@ def test_a_full_queue_makes_the_producer_wait() -> None:
 def test_a_consumer_that_dies_does_not_stop_the_decode(clip: Any) -> None:
     with open_media(clip, NARROW) as media:
         frames, sound = media.view(Frames()), media.view(Sound(16_000))
-        heard = []
+        heard: list[SoundBlock] = []
 
         def die() -> None:
             for _ in frames.frames():
