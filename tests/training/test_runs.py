@@ -160,7 +160,7 @@ def _laboratory(tmp_path_factory: pytest.TempPathFactory, source: MemorySource) 
         if name == "mlp":
             del features["asr"]
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(toy_mlp(name=name, features=features)))
-    return Laboratory(source, folder, folder / "runs", None, CPU)
+    return Laboratory(source, folder, folder / "runs", "Toy data", None, CPU)
 
 
 def test_table_shows_the_paper_beside_ours_and_what_cannot_be_made(
@@ -174,7 +174,7 @@ def test_table_shows_the_paper_beside_ours_and_what_cannot_be_made(
     assert f"{100 * report.values['MLP']['mean_average_precision'][0]:.2f}" in rows["MLP"]
     assert "cannot be made: no asr" in rows["Multi-transformer"]
     assert "not made from these features" in rows["I3D"]
-    assert "Videos: 72 trn, 30 val, 40 tst" in report.markdown
+    assert "**Toy data.** Videos: 72 trn, 30 val, 40 tst" in report.markdown
     page = report.write(tmp_path / "docs")
     assert "![table1.png](table1.png)" in page.read_text()
     assert (tmp_path / "docs" / "table1.png").read_bytes().startswith(b"\x89PNG")

@@ -173,7 +173,7 @@ def test_splits_that_cannot_train_are_refused(tmp_path: Path, source: MemorySour
 
 
 def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
-    values = [np.full((2, 3), 1e38, dtype=np.float32) for _ in range(4)]
+    values = [np.full((2, 3), np.inf, dtype=np.float32) for _ in range(4)]
     split = MemorySplit([str(i) for i in range(4)], np.eye(4, 2, dtype=bool), {"clip": values})
     source = MemorySource(
         ("a", "b"), {"clip": FeatureInfo(3, "clip:x")}, {"trn": split, "val": split}

@@ -9,6 +9,8 @@ import typer
 
 from reelgenre.cli.train import Device, Extractors, Out, Planted, Store, Threads
 
+PLANTED = "Generated data with planted evidence, not MovieNet"
+
 
 def experiment(
     name: Annotated[
@@ -44,7 +46,8 @@ def experiment(
     smaller = load_scale(scale) if scale else None
     source = open_source(store, planted, extractor)
     with runtime(device, threads) as settings:
-        laboratory = Laboratory(source, recipes, out, smaller, settings)
+        data = PLANTED if planted else ""
+        laboratory = Laboratory(source, recipes, out, data, smaller, settings)
         made = run_experiment(name, laboratory)
     typer.echo(made.markdown)
     if report is not None:

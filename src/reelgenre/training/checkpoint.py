@@ -68,7 +68,7 @@ class Progress(BaseModel):
     seconds: float = 0.0
     best_epoch: Annotated[int, Field(ge=0)] = 0
     history: list[EpochRecord] = Field(default_factory=list)
-    scaler: dict[str, float] = Field(default_factory=dict)
+    scaler: dict[str, int | float] = Field(default_factory=dict)
 
 
 def save_checkpoint(

@@ -127,6 +127,7 @@ class Trainer:
         self._config = config
         self._recipe = recipe
         self._seed = seed
+        self._name = f"{recipe.name}, seed {seed}"
         self._train, self._validation = train, validation
         self._folder = folder
         self._identity = f"{identity}:{seed}"
@@ -201,11 +202,8 @@ class Trainer:
             losses.append((step(batch), len(batch.rows)))
             progress.batch += 1
             progress.steps += 1
-            hook(
-                f"epoch {progress.epoch + 1} of at most {settings.max_epochs}",
-                progress.batch,
-                len(batches),
-            )
+            # One bar per run; early stopping may end it before its total.
+            hook(self._name, progress.steps, settings.max_epochs * len(batches))
             now = time.monotonic()
             if now - saved > self._runtime.checkpoint_s:
                 progress.loss_sum = _add_losses(loss_sum, losses)
@@ -235,7 +233,7 @@ class Trainer:
         )
 
     def _save(self, progress: Progress, step: _Step, best: dict[str, Tensor]) -> None:
-        progress.scaler = {k: float(v) for k, v in step.scaler.state_dict().items()}
+        progress.scaler = dict(step.scaler.state_dict())
         save_checkpoint(self._folder / CHECKPOINT, progress, step.module, best, step.optimiser)
 
     def _amp_type(self) -> torch.dtype | None:

@@ -38,6 +38,7 @@ class Laboratory:
         source: the data, with splits ``trn``, ``val`` and ``tst``.
         recipes: folder of the paper's recipes.
         out: runs go there; finished ones are used again.
+        data: what the data are, where the numbers could be taken for something else.
         scale: makes the recipes smaller; None trains them as in the paper.
         runtime: where and how to compute.
         test: the split that is reported.
@@ -46,6 +47,7 @@ class Laboratory:
     source: Source
     recipes: Path
     out: Path
+    data: str = ""
     scale: Scale | None = None
     runtime: Runtime = field(default_factory=Runtime)
     test: str = "tst"
@@ -95,8 +97,13 @@ class Laboratory:
         """On what the numbers were made, for the report."""
         videos = {name: len(self.source.split(name).ids) for name in ("trn", "val", self.test)}
         counted = ", ".join(f"{count} {name}" for name, count in videos.items())
+        data = f"**{self.data}.** " if self.data else ""
         scale = f" {self.scale.about.strip()}" if self.scale else ""
-        return f"Videos: {counted}. Mean ± standard deviation over seeds, on {self.test}.{scale}"
+        return f"{data}Videos: {counted}. Mean ± deviation over seeds, on {self.test}.{scale}"
+
+    def titled(self, title: str) -> str:
+        """A plot's title, which says what the data are."""
+        return f"{title}\n{self.data}" if self.data else title
 
 
 def run_experiment(name: str, laboratory: Laboratory) -> ExperimentReport:
@@ -192,7 +199,9 @@ def table2(laboratory: Laboratory) -> ExperimentReport:
         for label in laboratory.source.labels
         if TABLE2_RECIPES[0] in values
     ]
-    images = {"table2.png": plots.bars(rows, TABLE2_RECIPES[0], "")} if rows else {}
+    images = (
+        {"table2.png": plots.bars(rows, laboratory.titled(TABLE2_RECIPES[0]), "")} if rows else {}
+    )
     return ExperimentReport("table2", markdown, images, values, not_made)
 
 
@@ -220,7 +229,9 @@ def figure6(laboratory: Laboratory) -> ExperimentReport:
     notes = "".join(f"\n{name} {reason}.\n" for name, reason in not_made.items())
     markdown = f"## Figure 6: frames\n\n{laboratory.conditions()}\n\n{table}\n{notes}"
     title = "Frames at random places, clip only"
-    images = {"figure6.png": plots.lines(series, title, "frames")} if series else {}
+    images = (
+        {"figure6.png": plots.lines(series, laboratory.titled(title), "frames")} if series else {}
+    )
     values = {name: {str(n): v for n, v in points.items()} for name, points in series.items()}
     return ExperimentReport("figure6", markdown, images, values, not_made)
 
@@ -276,7 +287,7 @@ def _report(
     return ExperimentReport(
         name,
         f"## {title}\n\n{laboratory.conditions()}\n\n{table}\n",
-        {f"{name}.png": plots.bars(shown, title, "paper (MovieNet)")},
+        {f"{name}.png": plots.bars(shown, laboratory.titled(title), "paper (MovieNet)")},
         values,
         not_made,
     )
