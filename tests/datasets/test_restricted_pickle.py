@@ -168,6 +168,7 @@ MAKER = b"ccollections\nOrderedDict\n"
         MAKER + b")\x81.",  # NEWOBJ: as if it were a class
         MAKER + b".",  # the function itself as a value
         b"\x80\x02" + MAKER + b"I5\n\x85R.",  # with arguments that it cannot take
+        b"c__builtin__\nbytes\n(I1000000000000\ntR.",
         b"cpathlib\nPosixPath\n(I1\ntR.",
         b"ctorch\ndevice\n((lI1\ntR.",
         b"c_codecs\nencode\n(Vabc\nVrot13\ntR.",
@@ -182,7 +183,8 @@ def test_the_known_names_cannot_be_bent(load: Callable[[bytes], Any], program: b
 
 def array_pickle(shape: tuple[Any, ...], code: str, data: Any) -> bytes:
     """An array's pickle with a state of our choice."""
-    reconstruct, args, _ = np.zeros(1, np.float32).__reduce__()
+    made_by: Any = np.zeros(1, np.float32).__reduce__()
+    reconstruct, args = made_by[:2]
 
     class Array:
         def __reduce__(self) -> tuple[Any, ...]:
@@ -320,7 +322,7 @@ def test_tensors_that_reach_out_of_their_storage_are_refused(
     class Storage:
         pass
 
-    class Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
+    class Pickler(pickle._Pickler):
         def persistent_id(self, value: Any) -> Any:
             if isinstance(value, Storage):
                 return "storage", torch.FloatStorage, "0", "cpu", 4
@@ -328,7 +330,14 @@ def test_tensors_that_reach_out_of_their_storage_are_refused(
 
     class Tensor:
         def __reduce__(self) -> tuple[Any, ...]:
-            args = Storage(), offset, size, stride, False, collections.OrderedDict()
+            args: tuple[Any, ...] = (
+                Storage(),
+                offset,
+                size,
+                stride,
+                False,
+                collections.OrderedDict(),
+            )
             return torch._utils._rebuild_tensor_v2, args
 
     stream = io.BytesIO()

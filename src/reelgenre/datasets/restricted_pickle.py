@@ -181,6 +181,11 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
+def _empty_bytes() -> bytes:
+    """How protocol 2 spells empty bytes: ``bytes()``; with arguments it is refused."""
+    return b""
+
+
 def _text(*parts: Any) -> str:
     if not all(isinstance(p, str) for p in parts):
         raise _RefusedError("it holds a path that is not made of text")
@@ -230,6 +235,7 @@ def _storage(code: str) -> Callable[..., NoReturn]:
 _GLOBALS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): _ordered_dict,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _empty_bytes,
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _storage("ndarray"),
     ("torch", "device"): _device,
