@@ -112,6 +112,12 @@ class MidFrames:
         still = picture if isinstance(picture, Still) else self._maker.shrink(picture)
         return tick, self._maker.finish(still)
 
+    def close(self) -> None:
+        """Let go of everything."""
+        self._held.clear()
+        self._full_size.clear()
+        self._bytes = 0
+
     def _find(
         self, twice_middle: int, end: int, start: int
     ) -> tuple[int, VideoFrame | Still] | None:

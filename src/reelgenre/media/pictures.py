@@ -68,6 +68,8 @@ class PictureMaker:
         self._pixel_aspect = pixel_aspect
         self._scaler = VideoReformatter()
         self._painter = VideoReformatter()
+        self._rotation: int | None = None
+        self._display: tuple[int, int, int, int] | None = None
 
     def shrink(self, frame: VideoFrame) -> Still:
         """The frame at its emitted size (before rotation), progressive."""
@@ -75,7 +77,7 @@ class PictureMaker:
             frame.width, frame.height, self._pixel_aspect, self._short_side
         )
         matrix, full_range = _matrix(frame), frame.color_range == _FULL_RANGE
-        transfer, display = frame.color_trc, _display(frame)
+        transfer, display = frame.color_trc, self._orientation(frame)
         if frame.interlaced_frame and frame.height > 1:
             frame = _deinterlaced(frame)
         levels = ColorRange.JPEG if full_range else ColorRange.MPEG
@@ -92,6 +94,13 @@ class PictureMaker:
             threads=1,
         )
         return Still(small, matrix, full_range, transfer, display)
+
+    def _orientation(self, frame: VideoFrame) -> tuple[int, int, int, int] | None:
+        # A frame whose side data was looked at stays in memory until Python collects cycles, so
+        # that is done only when the rotation, which costs nothing, is another.
+        if frame.rotation != self._rotation:
+            self._rotation, self._display = frame.rotation, _display(frame)
+        return self._display
 
     def finish(self, still: Still) -> NDArray[np.uint8]:
         """RGB uint8 [H, W, 3], upright, in standard range."""

@@ -82,7 +82,8 @@ class PictureTrack:
             self._end_shot(self._clock.end)
 
     def close(self) -> None:
-        """Close what was opened to fetch frames."""
+        """Close what was opened to fetch frames, and let go of what is held."""
+        self._middles.close()
         self._refetcher.close()
 
     def _end_shot(self, end: int) -> None:

@@ -32,7 +32,7 @@ class MediaOptions:
     detector: Literal["threshold", "adaptive"] = "adaptive"
     threshold: float = 0.27
     short_side: int = 480
-    held_bytes: int = 128 << 20
+    held_bytes: int = 96 << 20
     frame_queue: int = 8
     sound_queue: int = 32
     threads: int = 0
