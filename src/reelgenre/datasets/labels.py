@@ -1,4 +1,4 @@
-"""Labels and splits of any data set: what they are, reading your own, and putting them in a store."""
+"""Labels and splits of any data set: reading your own, and putting them in a store."""
 
 from __future__ import annotations
 
