@@ -90,7 +90,7 @@ class FixedLengths:
 
     def batches(self, size: int) -> Iterator[Batch]:
         order = torch.randperm(len(self.truth))
-        for rows in order.split(size):
+        for rows in torch.split(order, size):
             features = {name: v[rows].to(self.device) for name, v in self.features.items()}
             yield Batch(features, {}, self.truth[rows].to(self.device), rows.numpy())
 

@@ -37,7 +37,8 @@ def test_order_depends_on_the_seed_alone() -> None:
 
 def padded(costs: np.ndarray, batches: list[np.ndarray]) -> float:
     """Padded size over real size."""
-    return sum(costs[b].max(axis=0).sum() * len(b) for b in batches) / costs.sum()
+    padded_size = sum(int(costs[b].max(axis=0).sum()) * len(b) for b in batches)
+    return padded_size / int(costs.sum())
 
 
 def test_little_padding_on_movienets_lengths_in_several_features_at_once() -> None:

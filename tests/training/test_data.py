@@ -8,6 +8,7 @@ import torch
 from tests.training.conftest import DIMS, LABELS, toy_recipe
 
 from reelgenre.classifiers.build import build_module
+from reelgenre.classifiers.module import Standardise
 from reelgenre.errors import FeatureMismatchError
 from reelgenre.training import (
     FeatureInfo,
@@ -108,7 +109,8 @@ def test_statistics_are_those_of_all_training_steps(source: MemorySource) -> Non
     prepare(module, source.split("trn"), standardise=True)
     videos = [v for v in source.splits["trn"].values["clip"] if v is not None]
     steps = np.concatenate(videos).astype(np.float64)
-    place = module.standardise["clip"]  # type: ignore[index, union-attr]
+    place = module.get_submodule("standardise.clip")
+    assert isinstance(place, Standardise)
     assert place.mean.numpy() == pytest.approx(steps.mean(axis=0), abs=1e-5)
     assert place.std.numpy() == pytest.approx(steps.std(axis=0), abs=1e-5)
 
@@ -119,7 +121,7 @@ def test_late_fusion_gets_its_prior(source: MemorySource) -> None:
     )
     module = build_module(network_config(recipe, source))
     prepare(module, source.split("trn"), standardise=False)
-    share = torch.sigmoid(module.fusion.prior).numpy()  # type: ignore[union-attr, operator]
+    share = torch.sigmoid(module.get_buffer("fusion.prior")).numpy()
     assert share == pytest.approx(source.split("trn").truth.mean(axis=0), abs=0.01)
 
 

@@ -40,7 +40,7 @@ def toy_mlp(**changes: Any) -> dict[str, Any]:
 def _store(tmp_path_factory: pytest.TempPathFactory, source: MemorySource) -> FeatureStore:
     """The toy data as a store, its training split packed."""
     store = FeatureStore.create(tmp_path_factory.mktemp("data") / "store")
-    entries = []
+    entries: list[tuple[Video, dict[str, FeatureSequence | None], dict[str, str]]] = []
     for name, split in source.splits.items():
         for row, video_id in enumerate(split.ids):
             labels = tuple(label for label, on in zip(LABELS, split.truth[row], strict=True) if on)
@@ -136,7 +136,8 @@ def test_mean_and_spread() -> None:
 
 
 def test_grid_tries_every_combination_and_sorts(tmp_path: Path, source: MemorySource) -> None:
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(toy_mlp()))
+    enough = {"batch_size": 8, "max_epochs": 12}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(toy_mlp(optimisation=enough)))
     grid_path = tmp_path / "grid.yaml"
     grid_path.write_text("recipe: toy.yaml\nchoices:\n  optimisation.learning_rate: [1e-7, 1e-2]\n")
     grid, document = load_grid(grid_path)
