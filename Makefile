@@ -50,6 +50,7 @@ demo: setup
 	$(BIN)/reelgenre classify $(TRAILER)
 
 test: dev
+	$(BIN)/reelgenre models pull
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: dev

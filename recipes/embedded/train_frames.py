@@ -35,19 +35,21 @@ class Stage:
     """One stage of the training.
 
     Attributes:
-        epochs: passes over the posters.
+        epochs: how many.
+        poster_share: of the posters, drawn anew each epoch.
         learning_rate: peak, of the output layer; the encoder takes a third of it.
         still_repeats: how often each training still comes in an epoch; 0 leaves stills out.
     """
 
     epochs: int
     learning_rate: float
+    poster_share: float
     still_repeats: int
 
 
 STAGES = {
-    "posters": Stage(epochs=6, learning_rate=1e-3, still_repeats=0),
-    "stills": Stage(epochs=2, learning_rate=5e-4, still_repeats=6),
+    "posters": Stage(epochs=6, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
+    "stills": Stage(epochs=2, learning_rate=5e-4, poster_share=0.4, still_repeats=6),
 }
 BATCH = 48
 WEIGHT_DECAY = 0.05
@@ -86,21 +88,24 @@ class GenreImageModel(nn.Module):
 
 
 class Crops(Dataset[tuple[NDArray[np.uint8], NDArray[np.float32]]]):
-    """A fresh random crop of each poster, and `repeats` of each still."""
+    """One epoch: a fresh random crop of each of its posters, and `repeats` of each still."""
 
-    def __init__(self, posters: ImageSet, stills: ImageSet, repeats: int, seed: int) -> None:
-        self.posters, self.stills, self.repeats, self.seed = posters, stills, repeats, seed
+    def __init__(self, posters: ImageSet, stills: ImageSet, stage: Stage, seed: int) -> None:
+        self.posters, self.stills, self.seed = posters, stills, seed
+        count = round(stage.poster_share * len(posters.images))
+        self.drawn = np.random.default_rng(seed).permutation(len(posters.images))[:count]
+        self.repeats = stage.still_repeats
 
     def __len__(self) -> int:
-        return len(self.posters.images) + self.repeats * len(self.stills.images)
+        return len(self.drawn) + self.repeats * len(self.stills.images)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         random = np.random.default_rng((self.seed, index))
-        if index < len(self.posters.images):
-            image = self.posters.images[index]
+        if index < len(self.drawn):
+            image = self.posters.images[self.drawn[index]]
             crop = clean(image, random) if random.random() < 0.3 else film_like(image, random)
-            return crop, self.posters.labels[index]
-        index = (index - len(self.posters.images)) % len(self.stills.images)
+            return crop, self.posters.labels[self.drawn[index]]
+        index = (index - len(self.drawn)) % len(self.stills.images)
         return film_like(self.stills.images[index], random, still=True), self.stills.labels[index]
 
 
@@ -150,7 +155,7 @@ def train_stage(
     )
     train_posters, train_stills = posters.only("trn"), stills.only("trn")
     val_posters, val_stills = posters.only("val"), stills.only("val")
-    length = len(Crops(train_posters, train_stills, stage.still_repeats, 0))
+    length = len(Crops(train_posters, train_stills, stage, 0))
     total = stage.epochs * math.ceil(length / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
@@ -164,7 +169,7 @@ def train_stage(
     loss_function = nn.BCEWithLogitsLoss()
     for epoch in range(stage.epochs):
         started = time.perf_counter()
-        crops = Crops(train_posters, train_stills, stage.still_repeats, seed * 1000 + epoch)
+        crops = Crops(train_posters, train_stills, stage, seed * 1000 + epoch)
         generator = torch.Generator().manual_seed(seed * 1000 + epoch)
         loader = DataLoader(crops, BATCH, shuffle=True, generator=generator, num_workers=1)
         losses = []
@@ -218,7 +223,13 @@ def main() -> None:
     model = model.to(memory_format=torch.channels_last)
     model.freeze_stem()
     for name in STAGES:
+        done = arguments.out / f"{name}.done"
+        if done.exists():
+            # An earlier run got this far; its checkpoint is the start of the next stage.
+            model.load_state_dict(torch.load(arguments.out / f"{name}.pt", weights_only=True))
+            continue
         train_stage(name, model, posters, stills, arguments.out, arguments.seed)
+        done.touch()
 
 
 if __name__ == "__main__":

@@ -192,3 +192,14 @@ def test_hdr_is_tone_mapped(make: Any) -> None:
         assert 170 < means[0] < 235
         assert means[0] + 10 < means[1]
         assert means[1] > 235
+
+
+def test_long_shots_come_in_pieces_and_short_ones_whole(make: Any) -> None:
+    path = make.write("two.mp4", make.pictures(two_shots(make, first=60, second=15)))
+    decoded = make.decode(path, MediaOptions(detector="threshold", piece_s=1.0))
+    # 2.4 s: a piece of 1 s, and 1.4 s that are not half as long again. 0.6 s stay whole.
+    assert decoded.report.shots == ((0.0, 1.0), (1.0, 2.4), (2.4, 3.0))
+    assert [f.shot for f in decoded.frames] == list(decoded.report.shots)
+    assert [f.time for f in decoded.frames] == pytest.approx([0.48, 1.68, 2.68])
+    with pytest.raises(ValueError, match="piece_s"):
+        MediaOptions(piece_s=0.0)

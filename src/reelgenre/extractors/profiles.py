@@ -89,6 +89,7 @@ class Profile(_Strict):
         name: for results and messages.
         classifier: folder of its classifier; relative to the profile file.
         detector: shot detector (see :class:`reelgenre.media.MediaOptions`).
+        piece_s: longest piece of a shot that one frame stands for, likewise.
         extractors: in order.
         folder: where the file stands; not part of the file.
     """
@@ -96,6 +97,7 @@ class Profile(_Strict):
     name: Annotated[str, Field(min_length=1)]
     classifier: str = "classifier"
     detector: Literal["threshold", "adaptive"] = "adaptive"
+    piece_s: Annotated[float, Field(ge=0.1)] | None = None
     extractors: Annotated[tuple[Settings, ...], Field(min_length=1)]
     folder: Annotated[Path, Field(exclude=True)] = Path()
 
@@ -107,7 +109,7 @@ class Profile(_Strict):
     @property
     def media(self) -> MediaOptions:
         """How the profile's files are decoded."""
-        return MediaOptions(detector=self.detector)
+        return MediaOptions(detector=self.detector, piece_s=self.piece_s)
 
     @property
     def modalities(self) -> tuple[str, ...]:

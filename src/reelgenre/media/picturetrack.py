@@ -45,6 +45,9 @@ class PictureTrack:
             lambda twice: self._refetcher.nearest(twice, self._clock.timeline.exact),
             options.held_bytes,
         )
+        self._piece = (
+            None if options.piece_s is None else round(options.piece_s / self._clock.time_base)
+        )
         self._start: int | None = None
         self.shots: list[tuple[float, float]] = []
         self.missed = 0
@@ -72,7 +75,12 @@ class PictureTrack:
             self._middles.add(tick, frame)
         for cut in cuts:
             self._end_shot(cut)
-        self._middles.settle(self._detector.settled)
+        self._end_pieces(self._detector.settled)
+        settled = self._detector.settled
+        # The shot, or a piece of it, may end as early as this.
+        self._middles.settle(
+            settled if self._piece is None else min(settled, self._start + self._piece)
+        )
 
     def finish(self) -> None:
         """The stream is over."""
@@ -86,10 +94,21 @@ class PictureTrack:
         self._middles.close()
         self._refetcher.close()
 
+    def _end_pieces(self, end: int) -> None:
+        """End pieces of a long shot that goes on to ``end`` at least."""
+        assert self._start is not None
+        # Not before it is half as long again: what is left should not be a sliver.
+        while self._piece is not None and 2 * (end - self._start) > 3 * self._piece:
+            self._end_part(self._start + self._piece)
+
     def _end_shot(self, end: int) -> None:
         assert self._start is not None
-        if end <= self._start:
-            return
+        if end > self._start:
+            self._end_pieces(end)
+            self._end_part(end)
+
+    def _end_part(self, end: int) -> None:
+        assert self._start is not None
         shot = (self._seconds(self._start), self._seconds(end))
         self.shots.append(shot)
         self._start = end

@@ -18,6 +18,9 @@ class MediaOptions:
             paper does; ``adaptive`` also finds dissolves and fades and is not fooled by flashes.
         threshold: FFmpeg's scene score, 0 to 1, above which a frame starts a new shot; only the
             threshold detector reads it.
+        piece_s: a shot that is clearly longer (by half) is taken in pieces of so many seconds, each
+            with its own middle frame, so that titles which fade in and out over a long take are
+            seen; None keeps shots whole, as the paper does.
         short_side: most pixels on the shorter side of an emitted frame; frames are never
             enlarged.
         held_bytes: most memory for frames that may yet turn out to be the middle of their shot.
@@ -31,6 +34,7 @@ class MediaOptions:
 
     detector: Literal["threshold", "adaptive"] = "adaptive"
     threshold: float = 0.27
+    piece_s: float | None = None
     short_side: int = 480
     held_bytes: int = 96 << 20
     frame_queue: int = 8
@@ -42,6 +46,8 @@ class MediaOptions:
             raise ValueError(f"detector must be threshold or adaptive, not {self.detector!r}")
         if not 0.0 < self.threshold < 1.0:
             raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
+        if self.piece_s is not None and not self.piece_s >= 0.1:
+            raise ValueError(f"piece_s must be at least 0.1, not {self.piece_s}")
         if min(self.short_side, self.frame_queue, self.sound_queue) < 1:
             raise ValueError("short_side, frame_queue and sound_queue must be at least 1")
         if self.held_bytes < 0 or self.threads < 0:

@@ -6,25 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, Protocol
+from typing import Literal
 
 Status = Literal["present", "missing", "damaged"]
-
-
-class Hook(Protocol):
-    """Progress of a long step; the same shape as everywhere in the package."""
-
-    def __call__(
-        self, step: str, completed: int, total: int, artifact: object | None = None
-    ) -> None:
-        """Tell of progress.
-
-        Args:
-            step: what is being done, such as ``pull whisper-base``.
-            completed, total: bytes.
-            artifact: nothing here; other steps hand on what they made.
-        """
-        ...
 
 
 @dataclass(frozen=True)

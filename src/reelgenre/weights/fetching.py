@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from reelgenre.errors import WeightsError
+from reelgenre.hooks import Hook
 from reelgenre.weights.artefacts import (
     Artefact,
     ArtefactFile,
-    Hook,
     HubFile,
     JoinedFile,
     PackageFile,

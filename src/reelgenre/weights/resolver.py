@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelgenre.errors import WeightsError
+from reelgenre.hooks import Hook
 from reelgenre.weights.artefacts import (
     Artefact,
     ArtefactFile,
     ArtefactReport,
-    Hook,
     HubFile,
     PackageFile,
     ResolvedWeights,
