@@ -79,8 +79,8 @@ SHOWS = 0.6
 KEY_SHOTS = 0.03
 """Key shots of a label, as a share of all shots; at least one."""
 STANDS_OUT, KEY_EVIDENCE = 4.0, 5.0
-BURST_STEPS, BURST = 4, 3.0
-SHIFT: Mapping[str, float] = {"musicnet": 0.8, "ocr": 0.9, "asr": 0.9}
+BURST_STEPS, BURST = 4, 5.0
+SHIFT: Mapping[str, float] = {"musicnet": 0.8, "ocr": 1.2, "asr": 1.2}
 HEAVY_TAIL = 3.0
 """Degrees of freedom of the tokens' noise: few very large values."""
 
