@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,8 @@ def _fresh(code: str, store: FeatureStore) -> Iterator[list[float]]:
         yield [float(word) for word in done.stdout.split()]
 
 
-def _median(runs: Any) -> float:
-    return round(statistics.median(run[0] for run in runs), 3)
+def _median(runs: Iterable[list[float]]) -> float:
+    return round(statistics.median([run[0] for run in runs]), 3)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "published_release_samp
 LENGTHS = {"beats": 5, "clip": 4}
 DIMS = {"beats": 3, "clip": 2}
 LABELS = ["Drama", "War", "Western"]
-STATS = {
+STATS: dict[str, dict[str, Any]] = {
     "beats": {"mean": np.float32(0.5), "std": np.float32(2), "min": 0.0, "max": 1.0},
     "clip": {"mean": np.float32(-1), "std": np.float32(0.5), "min": 0.0, "max": 1.0},
 }
@@ -81,7 +81,8 @@ def published_logits(sample: dict[str, Any], weight: np.ndarray, bias: np.ndarra
                 values = values[np.linspace(0, len(values) - 1, len(padded)).astype(int)]
             padded[: len(values)] = values
         averages.append(padded.mean(axis=0))
-    return weight @ np.concatenate(averages) + bias
+    logits: np.ndarray = weight @ np.concatenate(averages) + bias
+    return logits
 
 
 @pytest.mark.parametrize("key", ["label", "labels"])

@@ -109,6 +109,7 @@ def test_a_reader_is_not_misled_by_a_compaction_between_its_listings(tmp_path: P
         """Its first listing sees neither the old segments nor the new one."""
 
         calls = 0
+        mode = ""
 
         def names(self, folder: str) -> list[str]:
             self.calls += 1
@@ -120,7 +121,7 @@ def test_a_reader_is_not_misled_by_a_compaction_between_its_listings(tmp_path: P
 
     for mode in ("nothing", "some"):
         racing = Racing(folder)
-        racing.mode = mode  # type: ignore[attr-defined]
+        racing.mode = mode
         assert len(manifest.read(racing).videos) == 4
         assert racing.calls > 1
         store.add(Video.from_name("test", "0"))

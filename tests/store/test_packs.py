@@ -1,28 +1,29 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from safetensors import safe_open
 
 from reelgenre.errors import StoreError
 from reelgenre.sequences import FeatureSequence
 from reelgenre.store import FeatureStore, Video
+from reelgenre.store._arrow import pq
 
 CLIP, BEATS = "clip:0123", "beats:4567"
 Make = Callable[..., FeatureSequence]
 MakeVideo = Callable[..., Video]
+Entry = tuple[Video, dict[str, FeatureSequence | None], dict[str, str]]
 
 
 @pytest.fixture(name="store")
 def fixture_store(tmp_path: Path, make_sequence: Make, make_video: MakeVideo) -> FeatureStore:
     store = FeatureStore.create(tmp_path / "s")
 
-    def entries():  # type: ignore[no-untyped-def]
+    def entries() -> Iterator[Entry]:
         for n in range(12):
             clip = None if n == 7 else make_sequence(CLIP, steps=1 + n % 5, dim=3, seed=n)
             split, labels = ("trn" if n < 9 else "tst"), ("Drama",) if n % 2 else ()
@@ -97,7 +98,11 @@ def test_packing_and_reading_hold_one_video_in_memory_not_the_set(
     tracemalloc.start()
     try:
         store.pack()
-        checksum = sum(int(store.values(key, CLIP)[0, 0] > 0) for key in store.videos)  # type: ignore[index]
+        checksum = 0
+        for key in store.videos:
+            values = store.values(key, CLIP)
+            assert values is not None
+            checksum += int(values[0, 0] > 0)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

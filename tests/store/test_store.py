@@ -4,11 +4,10 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,10 +17,12 @@ from reelgenre.errors import StoreError
 from reelgenre.sequences import FeatureSequence
 from reelgenre.store import FeatureStore, Video
 from reelgenre.store import manifest as manifest_module
+from reelgenre.store._arrow import pq
 
 CLIP, BEATS = "clip:0123", "beats:4567"
 Make = Callable[..., FeatureSequence]
 MakeVideo = Callable[..., Video]
+Entry = tuple[Video, dict[str, FeatureSequence | None], dict[str, str]]
 
 
 def same(a: FeatureSequence | None, b: FeatureSequence) -> bool:
@@ -56,7 +57,7 @@ def test_float16_halves_the_file_and_rounds_only_to_float16(
     sequence = make_sequence(CLIP, steps=200, dim=512)
     sizes = {}
     for precision in ("float16", "float32"):
-        store = FeatureStore.create(tmp_path / precision, precision=precision)  # type: ignore[arg-type]
+        store = FeatureStore.create(tmp_path / precision, precision=precision)
         store.add(make_video(), {CLIP: sequence})
         (file,) = (tmp_path / precision / "features").rglob("*.safetensors")
         sizes[precision] = file.stat().st_size
@@ -184,9 +185,12 @@ def test_an_unchanged_file_is_not_hashed_again_and_a_changed_one_is(
     store.add(store.identify(file))
     hashed: list[Path] = []
     original = videos_module.hash_file
-    monkeypatch.setattr(
-        videos_module, "hash_file", lambda path: (hashed.append(path), original(path))[1]
-    )
+
+    def counting(path: Path) -> str:
+        hashed.append(path)
+        return original(path)
+
+    monkeypatch.setattr(videos_module, "hash_file", counting)
     first = FeatureStore.open(tmp_path / "s").identify(file)
     assert hashed == []
     file.write_bytes(b"other")  # The same size at another time.
@@ -300,7 +304,7 @@ def test_batches_before_an_error_are_kept(
 ) -> None:
     store = FeatureStore.create(tmp_path / "s")
 
-    def entries():  # type: ignore[no-untyped-def]
+    def entries() -> Iterator[Entry]:
         for n in range(5):
             yield make_video(n), {CLIP: make_sequence(CLIP)}, {}
         raise RuntimeError("the source ends badly")

@@ -195,7 +195,9 @@ def label_store(
     for content_hash, video in store.videos.items():
         by_name.setdefault(video.video_id, []).append(content_hash)
     found: dict[str, LabelledVideo] = {}
-    unknown, ambiguous, contradictory = [], [], []
+    unknown: list[str] = []
+    ambiguous: list[str] = []
+    contradictory: list[str] = []
     for entry in table.videos:
         path = Path(base) / entry.video
         if path.is_file():
