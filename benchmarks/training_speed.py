@@ -89,10 +89,11 @@ class FixedLengths:
         self.truth = torch.from_numpy(split.truth.astype(np.float32))
 
     def batches(self, size: int) -> Iterator[Batch]:
-        order = torch.randperm(len(self.truth))
-        for rows in torch.split(order, size):
-            features = {name: v[rows].to(self.device) for name, v in self.features.items()}
-            yield Batch(features, {}, self.truth[rows].to(self.device), rows.numpy())
+        """Epoch after epoch."""
+        while True:
+            for rows in torch.split(torch.randperm(len(self.truth)), size):
+                features = {name: v[rows].to(self.device) for name, v in self.features.items()}
+                yield Batch(features, {}, self.truth[rows].to(self.device), rows.numpy())
 
 
 def trainer(
