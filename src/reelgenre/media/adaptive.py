@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Thumbnail = NDArray[np.float32]
-"""Luma of a frame, [18, 32], 0 to 255."""
+"""Luma of a frame, [18, 32] or in one row, 0 to 255."""
 
 # All times in seconds. Thumbnails are compared at this spacing; scores are read on every frame.
 _SPACING = 1 / 12
@@ -23,8 +24,10 @@ _NEIGHBOURHOOD = 0.3
 _SHORTEST = 0.12
 # Lengths of the stretches that are tested for a dissolve, and of what is looked at beside them,
 # in samples.
-_DISSOLVES = (4, 6, 8, 10, 13, 16, 18)
+_LENGTHS = (4, 6, 8, 10, 13, 16, 18)
 _BESIDE = 3
+# From the middle of a dissolve to where the next may begin: what is left of a slow one is none.
+_APART = 0.6
 # A blank picture (the black or white of a fade) that lasts longer is a shot of its own.
 _LONGEST_BLANK = 1.0
 # How far from a blank stretch pictures are bright enough again to be compared.
@@ -42,13 +45,36 @@ _CUT_LIKENESS = 0.6
 _SAME_LIKENESS = 0.8
 _OTHER_PICTURE = 0.45
 # Frames of a dissolve lie on the line between its ends: off it, and in one step, at most.
-_OFF_LINE = 0.33
+_OFF_LINE = 0.2
 _LARGEST_STEP = 0.5
-# The picture changes this many times faster in a dissolve than beside it.
-_FASTER = 1.7
-# Luma below which a pixel counts as dark, and beyond which an even picture counts as blank.
-_DARK = 8.0
-_BLACK, _WHITE, _EVEN = 16.0, 235.0, 8.0
+# The picture changes at least this many times as fast in a dissolve as beside it.
+_FASTER = 0.8
+# The ends of a dissolve differ by this at least: squared levels, summed over the picture.
+_LEAST_CHANGE = 6.0**2 * 576
+# Luma up to which a cell of a thumbnail counts as dark, and beyond which it shows something; with
+# fewer such cells a picture is blank. Even white is blank too.
+_DARK, _VISIBLE, _LEAST_CELLS = 8.0, 24.0, 4
+_WHITE, _EVEN = 235.0, 8.0
+# What shows something on less of the picture than this is text, or as good as: likeness of texts
+# that are the same.
+_MOST_TEXT, _OTHER_TEXT = 0.2, 0.85
+
+
+class Picture:
+    """A thumbnail, with what is known of it.
+
+    Args:
+        thumbnail: luma [18, 32], 0 to 255.
+    """
+
+    __slots__ = ("blank", "contrast", "luma")
+
+    def __init__(self, thumbnail: Thumbnail) -> None:
+        self.luma = thumbnail.ravel()
+        self.blank = is_blank(self.luma)
+        lit = self.luma[self.luma > _DARK]
+        # Sum of squares about the mean of what is not dark.
+        self.contrast = float(lit @ lit - lit.sum() ** 2 / max(1, lit.size))
 
 
 def likeness(a: Thumbnail, b: Thumbnail) -> float:
@@ -74,22 +100,28 @@ def correlation(a: Thumbnail, b: Thumbnail) -> float:
 
 
 def is_blank(thumbnail: Thumbnail) -> bool:
-    """Nothing to be seen but even black or white, as in the middle of a fade."""
-    lit = thumbnail[thumbnail > _DARK]
-    if lit.size < 0.05 * thumbnail.size or float(np.percentile(thumbnail, 98)) < _BLACK:
+    """Nothing to be seen but black or even white, as in the middle of a fade.
+
+    A line of small text on black is something to be seen.
+    """
+    if np.count_nonzero(thumbnail > _VISIBLE) < _LEAST_CELLS:
         return True
+    if np.count_nonzero(thumbnail > _WHITE) < thumbnail.size // 2:
+        return False
+    lit = thumbnail[thumbnail > _DARK]
     return float(lit.mean()) > _WHITE and float(lit.std()) < _EVEN
 
 
 def _lit(a: Thumbnail, b: Thumbnail) -> tuple[Thumbnail, Thumbnail] | None:
     lit = np.maximum(a, b) > _DARK
-    if np.count_nonzero(lit) < 0.05 * a.size:
+    cells = np.count_nonzero(lit)
+    if cells < _LEAST_CELLS:
         return None
     x, y = a[lit], b[lit]
-    return x - x.mean(), y - y.mean()
+    return x - x.sum() / cells, y - y.sum() / cells
 
 
-@dataclass
+@dataclass(slots=True)
 class _Candidate:
     tick: int
     score: float
@@ -103,7 +135,7 @@ class AdaptiveDetector:
     unlike the one before, and after which the old picture does not come back, as it does after a
     flash. A dissolve is a stretch whose ends are unlike and between which every frame is a
     mixture of the two; motion is not. A fade is a blank stretch with unlike pictures before and
-    after.
+    after; a long one is a shot of its own. Text on black is a picture like any other.
 
     Args:
         time_base: seconds per tick.
@@ -111,17 +143,20 @@ class AdaptiveDetector:
 
     def __init__(self, time_base: Fraction) -> None:
         self._tick_s = float(time_base)
+        self._spacing = 0.9 * self._ticks(_SPACING)
+        self._lag, self._memory = self._ticks(_LAG), self._ticks(_MEMORY)
         self.settled = 0
         """No cut will be reported any more at a tick before this one."""
         self._now = 0
         self._first: int | None = None
         self._last_cut: int | None = None
-        self._previous: Callable[[], Thumbnail] | None = None
+        self._previous: Callable[[], Picture] | None = None
         self._scores: deque[tuple[int, float]] = deque()
         self._pending: deque[_Candidate] = deque()
-        self._samples: deque[tuple[int, Thumbnail]] = deque()
-        self._blank: tuple[int, Thumbnail | None] | None = None
+        self._samples: deque[tuple[int, Picture]] = deque()
+        self._blank: tuple[int, Picture | None] | None = None
         self._blank_over: int | None = None
+        self._dissolved: int | None = None
 
     def push(self, tick: int, score: float, thumbnail: Callable[[], Thumbnail]) -> list[int]:
         """Take one frame; return the ticks of the frames found to start new shots, in order."""
@@ -130,19 +165,21 @@ class AdaptiveDetector:
         if self._first is None:
             self._first = self.settled = tick
         self._scores.append((tick, score))
+        picture = cache(lambda: Picture(thumbnail()))
         if score >= _LEAST_SCORE and self._previous is not None:
-            self._consider(tick, score, self._previous(), thumbnail())
-        cuts += self._decide(tick)
-        if not self._samples or tick - self._samples[-1][0] >= 0.9 * self._ticks(_SPACING):
-            cuts += self._sample(tick, thumbnail())
-        self._previous = thumbnail
-        oldest = tick - self._ticks(_LAG)
+            self._consider(tick, score, self._previous(), picture())
+        if self._pending:
+            cuts += self._decide(tick)
+        if not self._samples or tick - self._samples[-1][0] >= self._spacing:
+            cuts += self._sample(tick, picture())
+        self._previous = picture
+        oldest = tick - self._lag
         while self._scores[0][0] < oldest:
             self._scores.popleft()
-        while self._samples[0][0] < tick - self._ticks(_MEMORY):
+        while self._samples[0][0] < tick - self._memory:
             self._samples.popleft()
         self.settled = max(self.settled, oldest)
-        return self._accept(cuts)
+        return self._accept(cuts) if cuts else []
 
     def finish(self) -> list[int]:
         """The stream is over; return what was still undecided."""
@@ -163,16 +200,16 @@ class AdaptiveDetector:
 
     # Hard cuts.
 
-    def _consider(self, tick: int, score: float, before: Thumbnail, after: Thumbnail) -> None:
-        if is_blank(before) or likeness(before, after) >= _CUT_LIKENESS:
+    def _consider(self, tick: int, score: float, before: Picture, after: Picture) -> None:
+        if before.blank or likeness(before.luma, after.luma) >= _CUT_LIKENESS:
             return
         # What was there before an earlier candidate is back: both were edges of a flash.
-        returned = [c for c in self._pending if likeness(c.before, after) >= _SAME_LIKENESS]
+        returned = [c for c in self._pending if likeness(c.before, after.luma) >= _SAME_LIKENESS]
         if returned:
             while self._pending and self._pending[-1].tick >= returned[0].tick:
                 self._pending.pop()
-        elif not is_blank(after):
-            self._pending.append(_Candidate(tick, score, before))
+        elif not after.blank:
+            self._pending.append(_Candidate(tick, score, before.luma))
 
     def _decide(self, now: int) -> list[int]:
         cuts = []
@@ -186,7 +223,7 @@ class AdaptiveDetector:
             ]
             usual = float(np.median(others)) if others else 0.0
             returns = any(
-                tick > candidate.tick and likeness(candidate.before, sample) >= _SAME_LIKENESS
+                tick > candidate.tick and likeness(candidate.before, sample.luma) >= _SAME_LIKENESS
                 for tick, sample in self._samples
             )
             if candidate.score >= _STANDS_OUT * usual + _LEAST_SCORE and not returns:
@@ -195,21 +232,26 @@ class AdaptiveDetector:
 
     # Dissolves and fades.
 
-    def _sample(self, tick: int, thumbnail: Thumbnail) -> list[int]:
-        self._samples.append((tick, thumbnail))
-        cuts = self._fade(tick, thumbnail)
+    def _sample(self, tick: int, picture: Picture) -> list[int]:
+        self._samples.append((tick, picture))
+        cuts = self._fade(tick, picture)
         if not cuts and self._blank is None:
             cuts = self._dissolve()
         return cuts
 
-    def _fade(self, tick: int, thumbnail: Thumbnail) -> list[int]:
-        if is_blank(thumbnail):
+    def _fade(self, tick: int, picture: Picture) -> list[int]:
+        if picture.blank:
+            self._blank_over = None
             if self._blank is None:
                 clear = tick - self._ticks(_CLEAR)
-                before = [t for at, t in self._samples if at <= clear]
+                before = [p for at, p in self._samples if at <= clear]
                 self._blank = (tick, before[-1] if before else None)
-            self._blank_over = None
-            return []
+            start = self._blank[0]
+            if tick - start < self._ticks(_LONGEST_BLANK):
+                return []
+            # A shot of its own, already begun or beginning now.
+            self._blank = (start, None)
+            return [start] if start > self.settled else []
         if self._blank is None:
             return []
         if self._blank_over is None:
@@ -218,23 +260,37 @@ class AdaptiveDetector:
             return []
         (start, before_blank), end = self._blank, self._blank_over
         self._blank = self._blank_over = None
-        if before_blank is None or correlation(before_blank, thumbnail) >= _OTHER_PICTURE:
+        if end - start >= self._ticks(_LONGEST_BLANK):
+            return [end]
+        if before_blank is None or not _other(before_blank, picture):
             return []
-        return [self._frame_at(max((start + end) // 2, tick - self._ticks(_LAG) + 1))]
+        return [self._frame_at(max((start + end) // 2, tick - self._lag + 1))]
 
     def _dissolve(self) -> list[int]:
-        samples = list(self._samples)
+        samples = self._samples
         last = len(samples) - 1 - _BESIDE
-        for length in _DISSOLVES:
+        if last < _BESIDE + _LENGTHS[0] or samples[last][1].blank:
+            return []
+        lengths = [
+            length
+            for length in _LENGTHS
+            if length <= last - _BESIDE and _changed(samples[last - length][1], samples[last][1])
+        ]
+        if not lengths:
+            return []
+        pictures = np.array([picture.luma for _, picture in samples])
+        for length in _mixtures(pictures, last, np.array(lengths)):
             first = last - length
-            if first < _BESIDE:
-                break
             start, middle = samples[first - _BESIDE][0], samples[first + length // 2][0]
-            if (self._last_cut is not None and start < self._last_cut) or any(
-                c.tick >= start for c in self._pending
+            if (
+                middle > self.settled
+                and (self._last_cut is None or start >= self._last_cut)
+                and (self._dissolved is None or start >= self._dissolved)
+                and not any(c.tick >= start for c in self._pending)
+                and not samples[first][1].blank
+                and _other(samples[first][1], samples[last][1])
             ):
-                break
-            if middle > self.settled and _is_mixture([t for _, t in samples], first, last):
+                self._dissolved = middle + self._ticks(_APART)
                 return [middle]
         return []
 
@@ -243,25 +299,53 @@ class AdaptiveDetector:
         return next(at for at, _ in self._scores if at >= tick)
 
 
-def _is_mixture(pictures: list[Thumbnail], first: int, last: int) -> bool:
-    """Whether the pictures from ``first`` to ``last`` turn one picture into an unlike one."""
-    a, b = pictures[first], pictures[last]
-    if is_blank(a) or is_blank(b) or correlation(a, b) >= _OTHER_PICTURE:
-        return False
-    line = (b - a).ravel()
-    whole = float(line @ line)
-    beside = max(
-        float(np.linalg.norm(a - pictures[first - _BESIDE])),
-        float(np.linalg.norm(pictures[last + _BESIDE] - b)),
+def _other(a: Picture, b: Picture) -> bool:
+    """Whether two pictures some time apart show different things."""
+    # All text is alike in that it is lines in the middle of black.
+    text = all(np.count_nonzero(p.luma > _VISIBLE) < _MOST_TEXT * p.luma.size for p in (a, b))
+    return correlation(a.luma, b.luma) < (_OTHER_TEXT if text else _OTHER_PICTURE)
+
+
+def _changed(a: Picture, b: Picture) -> bool:
+    """Whether two pictures may be found to be others: a bound that is quick to compute.
+
+    Pictures with this correlation at most differ by at least so much of their contrast.
+    """
+    difference = a.luma - b.luma
+    least = (1 - _OTHER_PICTURE**2) * max(a.contrast, b.contrast)
+    return float(difference @ difference) >= max(least, _LEAST_CHANGE)
+
+
+def _mixtures(pictures: NDArray[np.float32], last: int, lengths: NDArray[np.int64]) -> list[int]:
+    """Lengths of the stretches that end here in which one picture turns evenly into another.
+
+    Args:
+        pictures: luma of consecutive samples, [samples, cells].
+        last: where the stretches end.
+        lengths: those to test.
+
+    Returns:
+        The lengths for which every picture of the stretch is a mixture of its ends,
+        ever more the last.
+    """
+    firsts = last - lengths
+    away = pictures - pictures[last]
+    products = away @ away.T
+    squares = products.diagonal()
+    whole = squares[firsts]
+    # Each picture as a share of the first plus something that is in neither.
+    shares = products[:, firsts] / whole
+    off = squares[:, None] / whole - shares**2
+    steps = shares[:-1] - shares[1:]
+    rows = np.arange(len(pictures))[:, None]
+    inside = (rows >= firsts) & (rows <= last)
+    within = inside[:-1] & inside[1:]
+    earlier = products[firsts - _BESIDE, firsts]
+    before = whole + squares[firsts - _BESIDE] - 2 * earlier
+    beside = np.maximum(before, squares[last + _BESIDE])
+    good = (
+        (whole / lengths**2 >= _FASTER**2 * beside / _BESIDE**2)
+        & ~(inside & (off > _OFF_LINE**2)).any(axis=0)
+        & ~(within & ((steps > _LARGEST_STEP) | (steps < -0.1))).any(axis=0)
     )
-    if np.sqrt(whole) / (last - first) < _FASTER * beside / _BESIDE:
-        return False
-    course = np.stack([t.ravel() for t in pictures[first : last + 1]]) - a.ravel()
-    shares = course @ line / whole
-    off = course - shares[:, None] * line
-    steps = np.diff(shares)
-    return bool(
-        np.sqrt((off**2).sum(axis=1).max() / whole) <= _OFF_LINE
-        and steps.max() <= _LARGEST_STEP
-        and steps.min() >= -0.1
-    )
+    return [int(length) for length in lengths[good]]

@@ -133,13 +133,13 @@ class MidFrames:
         return found.tick, found.picture
 
     def _fit(self) -> None:
+        # The newest first: the oldest are let go soonest, and many will never have to be shrunk.
         while self._bytes > self._budget and self._full_size:
-            oldest = self._full_size.popleft()
-            if not isinstance(oldest.picture, VideoFrame):
-                continue
-            still = self._maker.shrink(oldest.picture)
-            self._bytes += still.bytes_held - oldest.size
-            oldest.picture, oldest.size = still, still.bytes_held
+            newest = self._full_size.pop()
+            assert isinstance(newest.picture, VideoFrame)
+            still = self._maker.shrink(newest.picture)
+            self._bytes += still.bytes_held - newest.size
+            newest.picture, newest.size = still, still.bytes_held
         if self._bytes > self._budget:
             self._let_go = self._held[-1].tick
             self._outgrown = True

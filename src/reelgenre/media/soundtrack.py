@@ -44,6 +44,8 @@ class BlockWriter:
         """Write the samples that follow the last ones of this stretch; float32 [N]."""
         first, self._cursor = self._cursor, self._cursor + len(samples)
         if self._next is None:
+            if self._cursor <= 0:
+                return
             self._next = max(0, first)
         samples = samples[max(0, self._next - first) :]
         if not len(samples):
