@@ -297,7 +297,8 @@ def _texture(rng: np.random.Generator) -> NDArray[np.uint8]:
         field += cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) * 0.6**octave
     field = (field - field.min()) / np.ptp(field)
     low, high = rng.uniform(0, 255, (2, 3))
-    return (low + field[..., None] * (high - low)).astype(np.uint8)
+    coloured: NDArray[np.uint8] = (low + field[..., None] * (high - low)).astype(np.uint8)
+    return coloured
 
 
 def main() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reelgenre.media import MediaOptions
-from reelgenre.media.midframes import nearest
+from reelgenre.media import MediaOptions, picturetrack
+from reelgenre.media.midframes import MidFrames, nearest
 from reelgenre.media.pictures import emitted_size, upright
 
 
@@ -158,6 +158,62 @@ def test_any_memory_budget_gives_the_same_frames(make: Any, budget: Any, contain
     assert [f.time for f in few.frames] == [f.time for f in all_.frames]
     for a, b in zip(few.frames, all_.frames, strict=True):
         assert np.array_equal(a.image, b.image)
+
+
+class Watched(MidFrames):
+    """Notes every instance, to read what it held afterwards."""
+
+    made: ClassVar[list[MidFrames]] = []
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.made.append(self)
+
+
+@pytest.fixture
+def watched(monkeypatch: Any) -> Any:
+    monkeypatch.setattr(Watched, "made", [])
+    monkeypatch.setattr(picturetrack, "MidFrames", Watched)
+    return Watched.made
+
+
+def test_a_long_scene_of_large_frames_stays_within_the_budget(make: Any, watched: Any) -> None:
+    # A frame has 86400 bytes as decoded and some 4000 as emitted; eight of the former may be
+    # held, as with 4K in the default budget, and 80 of the latter fit.
+    path = make.video("long.mp4", frames=160, size=(320, 180))
+    budget = 8 * 86_400
+    for held in (budget, 20_000):
+        options = MediaOptions(detector="threshold", short_side=36, held_bytes=held)
+        assert numbers(make, make.decode(path, options)) == [80]
+    roomy, tight = watched
+    assert budget - 86_400 < roomy.most_bytes <= budget
+    assert roomy.fetched == 0
+    # Too little even at the size emitted: the frame is decoded once more.
+    assert tight.most_bytes <= 20_000
+    assert tight.fetched == 1
+
+
+def test_pieces_bound_what_is_held(make: Any, watched: Any) -> None:
+    path = make.video("long.mp4", frames=150)
+    for piece_s in (None, 1.0):
+        decoded = make.decode(path, MediaOptions(detector="threshold", piece_s=piece_s))
+        assert [s for f in decoded.frames for s in f.shot] == [
+            s for shot in decoded.report.shots for s in shot
+        ]
+    whole, pieces = watched
+    assert pieces.fetched == 0
+    assert pieces.most_bytes < whole.most_bytes / 2
+
+
+def test_a_gap_in_the_timestamps_is_the_last_frames_time(make: Any) -> None:
+    # Nothing for 2 s: the shot goes on, and its middle is the frame that stands meanwhile.
+    pts = [i if i < 30 else i + 50 for i in range(60)]
+    decoded = make.decode(make.video("gap.mkv", frames=60, pts=pts))
+    assert decoded.report.shots == ((0.0, pytest.approx(4.4, abs=0.05)),)
+    assert decoded.report.warnings == ()
+    # 2.2 s lies between frames 29 (at 1.16 s) and 30 (at 3.2 s), nearer to the latter.
+    assert numbers(make, decoded) == [30]
+    assert decoded.frames[0].time == pytest.approx(3.2)
 
 
 def test_interlaced_pictures_show_one_moment(make: Any) -> None:

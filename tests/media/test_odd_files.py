@@ -343,3 +343,48 @@ def test_a_script_never_opens_the_file_it_names(make: Any, name: Any, script: An
     path.write_text(script.format(canary))
     with pytest.raises(MediaError, match="playlist"):
         open_media(path)
+
+
+def test_a_quicktime_reference_never_opens_the_file_it_names(make: Any) -> None:
+    """QuickTime may keep its samples in another file and hold only an alias of it."""
+    inner = make.video("inside.mov", frames=50)
+    outer = bytearray(inner.read_bytes())
+    # The same samples under another name, and a movie whose data reference points there.
+    (make.folder / "canary.mov").write_bytes(outer)
+    alias = alias_record("canary.mov")
+    position = outer.index(b"dref") + 12
+    # One entry of 12 bytes that says "in this file"; a larger one makes all parents larger.
+    assert outer[position : position + 12] == b"\0\0\0\x0curl \0\0\0\x01"
+    entry = (12 + len(alias)).to_bytes(4, "big") + b"alis" + bytes(4) + alias
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        at = outer.index(name) - 4
+        size = int.from_bytes(outer[at : at + 4], "big") + len(entry) - 12
+        outer[at : at + 4] = size.to_bytes(4, "big")
+    outer[position : position + 12] = entry
+    # What this file itself has in place of the samples is nothing.
+    data = outer.index(b"mdat") + 4
+    outer[data : outer.index(b"moov") - 4] = bytes(outer.index(b"moov") - 4 - data)
+    path = make.folder / "outside.mov"
+    path.write_bytes(outer)
+    # Opened as usual and told to follow references, FFmpeg finds the pictures.
+    with av.open(str(path), options={"enable_drefs": "1"}) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 50
+    with pytest.raises(MediaError, match="could be decoded"):
+        make.decode(path, MediaOptions(threads=1))
+
+
+def alias_record(name: str) -> bytes:
+    """A Macintosh alias, version 2, of a file beside the movie."""
+    record = bytearray(150)
+    record[6:8] = (2).to_bytes(2, "big")
+    record[10] = 6
+    record[11:17] = b"volume"
+    record[50] = len(name)
+    record[51 : 51 + len(name)] = name.encode()
+    # From the alias and from the target to the folder that both lie in.
+    record[130:134] = b"\0\1\0\1"
+    path = f"volume:{name}".encode()
+    record += (2).to_bytes(2, "big") + len(path).to_bytes(2, "big") + path
+    record += bytes(len(path) % 2) + b"\xff\xff\0\0"
+    record[4:6] = len(record).to_bytes(2, "big")
+    return bytes(record)

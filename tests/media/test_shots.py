@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -70,6 +71,59 @@ def test_adaptive_does_not_cut_a_pan(make: Any) -> None:
     assert len(shots_of(make.write("pan.mp4", make.pictures(frames)), detector="adaptive")) == 1
 
 
+def card(*lines: str) -> Any:
+    """Small white text on black."""
+    image = np.zeros((180, 320, 3), np.uint8)
+    for number, line in enumerate(lines):
+        width = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 1)[0][0]
+        at = (160 - width // 2, 90 + 16 * number)
+        cv2.putText(image, line, at, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235,) * 3, 1, cv2.LINE_AA)
+    return image.astype(float)
+
+
+def fading(image: Any, still: int, black: int = 0) -> Any:
+    """In over 8 frames, stay, out over 8 frames, black."""
+    ramp = [*range(1, 9), *[9] * still, *range(8, 0, -1), *[0] * black]
+    return [image * step / 9 for step in ramp]
+
+
+def test_text_that_fades_in_and_out_over_black_is_a_shot_of_its_own(make: Any) -> None:
+    rng = np.random.default_rng(5)
+    a, b = (np.kron(noise(rng, 200), np.ones((2, 2, 1)))[:180].astype(float) for _ in "ab")
+    first, second = card("IN A WORLD", "LIKE NO OTHER"), card("THIS SUMMER")
+    parts = [fading(a, 30, 6), fading(first, 8, 6), fading(second, 8, 6), fading(b, 30)]
+    starts = np.cumsum([0, *[len(part) for part in parts]])
+    images = [np.clip(f, 0, 255).astype(np.uint8) for part in parts for f in part]
+    decoded = make.decode(make.write("cards.mp4", make.pictures(images)), MediaOptions())
+    assert len(decoded.frames) == 4
+    for frame, part, start, stop in zip(decoded.frames, parts, starts, starts[1:], strict=False):
+        # Each frame shows the picture at full strength, whatever of the black its shot has.
+        assert start <= round(frame.time * 25) < stop
+        assert abs(frame.image - part[15]).mean() < 8
+
+
+def test_a_long_blank_is_a_shot_of_its_own(make: Any) -> None:
+    rng = np.random.default_rng(6)
+    a, b = noise(rng, 220), noise(rng, 220)
+    images = [a] * 50 + [a * 0] * 50 + [b] * 50
+    shots = shots_of(make.write("black.mp4", make.pictures(images)), detector="adaptive")
+    assert [start for start, _ in shots] == pytest.approx([0.0, 2.0, 4.0], abs=0.09)
+
+
+def test_a_slow_dissolve_between_moving_pictures_is_one_cut(make: Any) -> None:
+    rng = np.random.default_rng(7)
+    wide = [np.kron(rng.integers(0, 255, (6, 16, 3)), np.ones((16, 16, 1))) for _ in "ab"]
+    moving = [[w[:, i // 6 : i // 6 + 160] for i in range(150)] for w in wide]
+    shares = np.clip((np.arange(150) - 60) / 30, 0, 1)
+    images = [
+        ((1 - share) * a + share * b).astype(np.uint8)
+        for share, a, b in zip(shares, *moving, strict=True)
+    ]
+    shots = shots_of(make.write("mix.mp4", make.pictures(images)), detector="adaptive")
+    assert len(shots) == 2
+    assert 2.4 <= shots[1][0] <= 3.6
+
+
 def test_likeness_ignores_bars_and_correlation_ignores_fading() -> None:
     rng = np.random.default_rng(4)
     a, b = rng.uniform(60, 200, (2, 18, 32)).astype(np.float32)
@@ -80,3 +134,5 @@ def test_likeness_ignores_bars_and_correlation_ignores_fading() -> None:
     assert is_blank(np.zeros((18, 32), np.float32))
     assert is_blank(np.full((18, 32), 250, np.float32))
     assert not is_blank(a)
+    thumbnail = cv2.resize(card("THIS SUMMER")[..., 0], (32, 18), interpolation=cv2.INTER_AREA)
+    assert not is_blank(thumbnail.astype(np.float32))
