@@ -1,6 +1,7 @@
 """Measure the embedded classifier: on validation while choosing, on the test split once.
 
-Writes one JSON file with every figure and the Markdown page made of it.
+Writes one JSON file with every figure and the Markdown page made of it; for the test split also the
+page in ``docs/`` and the model card.
 
     python recipes/embedded/evaluate.py --split tst --images build/images --texts build/texts \
         --data ../shared/data --frames build/frames --model src/reelgenre/models/embedded/v1 \
@@ -36,11 +37,13 @@ from reelgenre.evaluation import (
     sigmoid,
 )
 from reelgenre.extractors.frame_input import encoder_input
+from reelgenre.files import atomic_write
 from reelgenre.genres import GENRES
 from reelgenre.sequences import FeatureSequence
 
 Floats = NDArray[np.float32]
 RESAMPLINGS = 1000
+HERE = Path(__file__).parent
 
 
 class Fused:
@@ -293,8 +296,19 @@ def main() -> None:
         | {"calibration_error": expected_calibration_error(labels, probabilities)},
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / f"{arguments.split}.json").write_text(json.dumps(results, indent=2) + "\n")
-    (arguments.out / f"{arguments.split}.md").write_text(page(results))
+    text = json.dumps(results, indent=2) + "\n"
+    (arguments.out / f"{arguments.split}.json").write_text(text)
+    if arguments.split == "tst":
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / "tst.json").write_text(text)
+        (HERE.parents[1] / "docs" / "embedded-results.md").write_text(
+            "# What the embedded classifier reaches\n\nMade by `recipes/embedded/evaluate.py "
+            "--split tst`, once, after everything was chosen on `val`.\n\n" + page(results)
+        )
+        card = (HERE / "model_card.md").read_text()
+        at = card.index("## What it cannot do")
+        with atomic_write(arguments.model / "README.md") as file:
+            file.write(f"{card[:at]}## Measured\n\n{page(results)}\n{card[at:]}".encode())
     print(page(results))
 
 

@@ -101,7 +101,8 @@ def expert_logits(expert: Expert, bags: Sequence[Bag]) -> Floats:
 
 def mean_ap(labels: Floats, logits: Floats) -> float:
     """Mean average precision over the genres that occur, in percent."""
-    return 100 * Scorer(labels, logits, 0.0).metrics()["mean_average_precision"]
+    plain = np.ones((len(labels), 1))
+    return 100 * float(Scorer(labels, logits, 0.0).summary(plain)["mean_average_precision"][0])
 
 
 def train_expert(

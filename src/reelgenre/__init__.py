@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from reelgenre.pipeline import GenrePipeline
     from reelgenre.results import GenreResult
     from reelgenre.sequences import FeatureSequence
+    from reelgenre.store import FeatureStore
 
 _HOMES = {
     "GENRES": "reelgenre.genres",
     "FeatureMismatchError": "reelgenre.errors",
     "FeatureSequence": "reelgenre.sequences",
+    "FeatureStore": "reelgenre.store",
     "GenreClassifier": "reelgenre.classifiers",
     "GenrePipeline": "reelgenre.pipeline",
     "GenreResult": "reelgenre.results",
@@ -49,6 +51,7 @@ __all__ = [
     "GENRES",
     "FeatureMismatchError",
     "FeatureSequence",
+    "FeatureStore",
     "GenreClassifier",
     "GenrePipeline",
     "GenreResult",

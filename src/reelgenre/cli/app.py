@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from reelgenre.cli import data, evaluate, experiment, predict, store, train, tune
 from reelgenre.cli.exits import OK
 
 app = typer.Typer(
@@ -158,3 +159,11 @@ def where(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     from reelgenre.cli.models import print_where
 
     raise typer.Exit(print_where(name))
+
+
+# Research: feature stores, data sets, training. Needs the extra `train` when run, not to start.
+app.add_typer(store.app, name="store")
+app.add_typer(data.app, name="data")
+predict.register(app, models)
+for command in (train.train, tune.tune, evaluate.evaluate, experiment.experiment):
+    app.command()(command)

@@ -1,5 +1,7 @@
 """Timed frames and sound to feature sequences: one extractor per modality, profiles of them."""
 
+import os
+
 from reelgenre.extractors.base import (
     Evidence,
     EvidenceKind,
@@ -8,6 +10,11 @@ from reelgenre.extractors.base import (
     ExtractorSpec,
     fingerprint,
 )
+
+# OpenMP threads, which Whisper's decoder uses for one token at a time, wait by spinning unless told
+# otherwise before the library is loaded. Where another process wants the cores as well, that made
+# decoding forty times slower. A setting of the user's own stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [
     "Evidence",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from faster_whisper.vad import (  # type: ignore[import-untyped]
+from faster_whisper.vad import (
     VadOptions,
     get_speech_timestamps,
 )

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import ctranslate2  # type: ignore[import-untyped]
+import ctranslate2
 import numpy as np
-from faster_whisper.feature_extractor import (  # type: ignore[import-untyped]
+from faster_whisper.feature_extractor import (
     FeatureExtractor,
 )
 from numpy.typing import NDArray
