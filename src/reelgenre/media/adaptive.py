@@ -44,6 +44,8 @@ _STANDS_OUT = 3.0
 _CUT_LIKENESS = 0.6
 _SAME_LIKENESS = 0.8
 _OTHER_PICTURE = 0.45
+# After black hardly anything but another picture comes; after white, which may be a flash, it may.
+_OTHER_AFTER_BLACK = 0.7
 # Frames of a dissolve lie on the line between its ends: off it, and in one step, at most.
 _OFF_LINE = 0.2
 _LARGEST_STEP = 0.5
@@ -260,9 +262,12 @@ class AdaptiveDetector:
             return []
         (start, before_blank), end = self._blank, self._blank_over
         self._blank = self._blank_over = None
+        white = any(p.blank and p.luma.max() > _WHITE for _, p in self._samples)
         if end - start >= self._ticks(_LONGEST_BLANK):
             return [end]
-        if before_blank is None or not _other(before_blank, picture):
+        if before_blank is None or not _other(
+            before_blank, picture, _OTHER_PICTURE if white else _OTHER_AFTER_BLACK
+        ):
             return []
         return [self._frame_at(max((start + end) // 2, tick - self._lag + 1))]
 
@@ -288,7 +293,7 @@ class AdaptiveDetector:
                 and (self._dissolved is None or start >= self._dissolved)
                 and not any(c.tick >= start for c in self._pending)
                 and not samples[first][1].blank
-                and _other(samples[first][1], samples[last][1])
+                and _other(samples[first][1], samples[last][1], _OTHER_PICTURE)
             ):
                 self._dissolved = middle + self._ticks(_APART)
                 return [middle]
@@ -299,11 +304,11 @@ class AdaptiveDetector:
         return next(at for at, _ in self._scores if at >= tick)
 
 
-def _other(a: Picture, b: Picture) -> bool:
-    """Whether two pictures some time apart show different things."""
+def _other(a: Picture, b: Picture, most: float) -> bool:
+    """Whether two pictures show different things: their correlation is less than ``most``."""
     # All text is alike in that it is lines in the middle of black.
     text = all(np.count_nonzero(p.luma > _VISIBLE) < _MOST_TEXT * p.luma.size for p in (a, b))
-    return correlation(a.luma, b.luma) < (_OTHER_TEXT if text else _OTHER_PICTURE)
+    return correlation(a.luma, b.luma) < (_OTHER_TEXT if text else most)
 
 
 def _changed(a: Picture, b: Picture) -> bool:
