@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -100,7 +101,9 @@ class Soundtrack:
         self._time_base = time_base
         self._timeline = timeline
         self._origin = origin
-        self._writers = [(rate, BlockWriter(rate, emit)) for rate, emit in outputs]
+        self._writers = [
+            (rate, BlockWriter(rate, partial(_hand_on, emit))) for rate, emit in outputs
+        ]
         self._resamplers: list[AudioResampler] = []
         self._kind: tuple[int, str, str] | None = None
         self._end = Fraction(0)
@@ -160,8 +163,12 @@ def _resampler(rate: int) -> AudioResampler:
 def _write(writer: BlockWriter, frames: Iterable[AudioFrame | None]) -> None:
     for frame in frames:
         if frame is not None and frame.samples:
-            samples = np.nan_to_num(frame.to_ndarray()[0], nan=0.0, posinf=1.0, neginf=-1.0)
-            writer.write(np.clip(samples, -1.0, 1.0).astype(np.float32, copy=False))
+            writer.write(frame.to_ndarray()[0])
+
+
+def _hand_on(emit: Callable[[SoundBlock], None], block: SoundBlock) -> None:
+    samples = np.nan_to_num(block.samples, nan=0.0, posinf=1.0, neginf=-1.0)
+    emit(SoundBlock(np.clip(samples, -1.0, 1.0), block.start, block.rate))
 
 
 def _mean(frame: AudioFrame) -> AudioFrame:
