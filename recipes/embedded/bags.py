@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from texts import Passages
 
 Bag = NDArray[np.float32]
+MOST_CROPS = 12
+"""In one bag of stills; films with many would make every batch long."""
+
 Draw = Callable[[int, np.random.Generator], Bag]
 
 
@@ -42,22 +45,24 @@ def image_bags(features: ImageFeatures, split: str, weight: int = 1) -> BagSourc
     def draw(item: int, random: np.random.Generator) -> Bag:
         count = int(random.integers(1, crops.shape[1] + 1))
         chosen = random.permutation(crops.shape[1])[:count]
-        return crops[item, chosen].astype(np.float32)
+        bag: Bag = crops[item, chosen].astype(np.float32)
+        return bag
 
     return BagSource(features.labels[keep], draw, weight)
 
 
 def film_bags(features: ImageFeatures, split: str, weight: int = 1) -> BagSource:
-    """All stills of one film, each in some of its crops."""
+    """Some crops of the stills of one film."""
     keep = np.flatnonzero(features.splits == split)
     films, first = np.unique(features.films[keep], return_index=True)
     members = [keep[features.films[keep] == film] for film in films]
     crops = np.concatenate([features.fixed, features.varied], axis=1)
 
     def draw(item: int, random: np.random.Generator) -> Bag:
-        count = int(random.integers(1, crops.shape[1] + 1))
-        chosen = random.permutation(crops.shape[1])[:count]
-        return crops[members[item]][:, chosen].reshape(-1, crops.shape[2]).astype(np.float32)
+        own = crops[members[item]].reshape(-1, crops.shape[2])
+        count = int(random.integers(1, min(len(own), MOST_CROPS) + 1))
+        bag: Bag = own[random.permutation(len(own))[:count]].astype(np.float32)
+        return bag
 
     return BagSource(features.labels[keep][first], draw, weight)
 

@@ -45,7 +45,8 @@ class SamePadConv(nn.Conv2d):
             padded = functional.pad(
                 input, (width // 2, width - width // 2, height // 2, height - height // 2)
             )
-            return self._conv_forward(padded, self.weight, self.bias)
+            convolved: Tensor = self._conv_forward(padded, self.weight, self.bias)
+            return convolved
         return functional.conv2d(
             input,
             self.weight,
@@ -57,8 +58,10 @@ class SamePadConv(nn.Conv2d):
         )
 
 
-def _conv(channels_in: int, channels_out: int, kernel: int = 1, **options: int) -> SamePadConv:
-    return SamePadConv(channels_in, channels_out, kernel, bias=False, **options)
+def _conv(
+    channels_in: int, channels_out: int, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> SamePadConv:
+    return SamePadConv(channels_in, channels_out, kernel, stride=stride, groups=groups, bias=False)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:
@@ -87,7 +90,8 @@ class InvertedResidual(nn.Module):
             hidden = functional.relu6(self._bn0(self._expand_conv(hidden)))
         hidden = functional.relu6(self._bn1(self._depthwise_conv(hidden)))
         hidden = self._bn2(self._project_conv(hidden))
-        return x + hidden if self.has_residual else hidden
+        out: Tensor = x + hidden if self.has_residual else hidden
+        return out
 
 
 class EfficientNetLite0(nn.Module):
@@ -112,7 +116,8 @@ class EfficientNetLite0(nn.Module):
         self._bn1 = _norm(FEATURES)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.upper(self.lower(images))
+        features: Tensor = self.upper(self.lower(images))
+        return features
 
     def lower(self, images: Tensor) -> Tensor:
         """Stem and the blocks that fine-tuning leaves as they are: to maps [N, 40, H/8, W/8]."""
@@ -125,8 +130,8 @@ class EfficientNetLite0(nn.Module):
         """The rest: from the maps of :meth:`lower` to pooled features [N, 1280]."""
         for block in self._blocks[FROZEN_BLOCKS:]:
             x = block(x)
-        x = functional.relu6(self._bn1(self._conv_head(x)))
-        return x.mean(dim=(2, 3))
+        pooled: Tensor = functional.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
+        return pooled
 
     @classmethod
     def from_imagenet(cls, checkpoint: str) -> EfficientNetLite0:

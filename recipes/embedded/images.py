@@ -61,19 +61,25 @@ def multi_hot(genres: list[str]) -> NDArray[np.float32]:
 def load(path: Path) -> ImageSet:
     """Read and decode `posters.parquet` or `stills.parquet`."""
     table = pq.read_table(path, columns=["imdb_id", "split", "genres", "jpeg"]).to_pylist()
-    images = [
-        cv2.cvtColor(
-            cv2.imdecode(np.frombuffer(row["jpeg"], dtype=np.uint8), cv2.IMREAD_COLOR),
-            cv2.COLOR_BGR2RGB,
-        )
-        for row in table
-    ]
+    images = [decoded(row["jpeg"]) for row in table]
     return ImageSet(
         images,
         np.stack([multi_hot(row["genres"]) for row in table]),
         np.array([row["imdb_id"] for row in table]),
         np.array([stills_split(row["imdb_id"], row["split"]) for row in table]),
     )
+
+
+def decoded(jpeg: bytes) -> Image:
+    """RGB uint8 [H, W, 3] of a JPEG file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    picture = cv2.imdecode(np.frombuffer(jpeg, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("not a JPEG")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def film_like(image: Image, random: np.random.Generator, *, still: bool = False) -> Image:
@@ -97,7 +103,8 @@ def film_like(image: Image, random: np.random.Generator, *, still: bool = False)
     crop = encoder_input(np.ascontiguousarray(crop))
     crop = _graded(crop, random)
     if random.random() < 0.25:
-        crop = cv2.GaussianBlur(crop, (0, 0), random.uniform(0.4, 1.6))
+        blurred = cv2.GaussianBlur(crop, (0, 0), random.uniform(0.4, 1.6))
+        crop = np.asarray(blurred, dtype=np.uint8)
     if random.random() < 0.1:
         bar = int(random.integers(4, 20))
         crop = crop.copy()

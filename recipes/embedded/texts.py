@@ -12,6 +12,7 @@ import argparse
 import ast
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,10 @@ from reelgenre.files import atomic_write
 WINDOWS = {"trn": 4, "val": 12, "tst": 24}
 PLOT_SENTENCES = 10
 _BLOCK = 4096
+
+
+Row = tuple[str, str, NDArray[np.float32], list[str]]
+"""Film, split, labels [21], pieces of text."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +91,7 @@ class Passages:
             return cls(**{name: arrays[name] for name in cls.__dataclass_fields__})
 
 
-def passages_of(
-    rows: list[tuple[str, str, NDArray[np.float32], list[str]]], encoder: SentenceEncoder
-) -> Passages:
+def passages_of(rows: list[Row], encoder: SentenceEncoder) -> Passages:
     """Embed (film, split, labels, pieces of text) rows; rows without text are left out."""
     rows = [row for row in rows if row[3]]
     pieces = [piece for row in rows for piece in row[3]]
@@ -109,7 +112,7 @@ def passages_of(
     )
 
 
-def dialogue_rows(path: Path, split: str) -> list[tuple[str, str, NDArray[np.float32], list[str]]]:
+def dialogue_rows(path: Path, split: str) -> list[Row]:
     """One row per window, spread over the film (see ``WINDOWS``)."""
     rows = []
     for film in pd.read_parquet(path).itertuples():
@@ -124,7 +127,7 @@ def dialogue_rows(path: Path, split: str) -> list[tuple[str, str, NDArray[np.flo
     return rows
 
 
-def plot_rows(path: Path) -> list[tuple[str, str, NDArray[np.float32], list[str]]]:
+def plot_rows(path: Path) -> list[Row]:
     """One row per plot, its sentences as lines."""
     return [
         (
@@ -137,7 +140,7 @@ def plot_rows(path: Path) -> list[tuple[str, str, NDArray[np.float32], list[str]
     ]
 
 
-def title_rows(labels: Path, splits: Path) -> list[tuple[str, str, NDArray[np.float32], list[str]]]:
+def title_rows(labels: Path, splits: Path) -> list[Row]:
     """One row per trailer of MovieNet: its film's title without the year."""
     split_of = {
         video: name
@@ -157,7 +160,7 @@ def title_rows(labels: Path, splits: Path) -> list[tuple[str, str, NDArray[np.fl
     return rows
 
 
-def caption_rows(path: Path) -> list[tuple[str, str, NDArray[np.float32], list[str]]]:
+def caption_rows(path: Path) -> list[Row]:
     """One row per real trailer: its automatic captions."""
     return [
         (film.imdb_id, film.split, multi_hot(list(film.genres)), pieces(list(film.lines)))
@@ -183,7 +186,7 @@ def main() -> None:
     encoder = SentenceEncoder(
         weights.files["model.onnx"], weights.files["tokenizer.json"], weights.artefact.digest
     )
-    sets = {
+    sets: dict[str, Callable[[], list[Row]]] = {
         "captions": lambda: caption_rows(data / "trailer_captions.parquet"),
         "dialogues_val": lambda: dialogue_rows(data / "dialogues.parquet", "val"),
         "dialogues_trn": lambda: dialogue_rows(data / "dialogues.parquet", "trn"),

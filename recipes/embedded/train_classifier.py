@@ -56,9 +56,9 @@ class ExpertRecipe:
 
 ARCHITECTURE = LateFusion(hidden=384, heads=4, dropout=0.5)
 RECIPES = {
-    "frames": ExpertRecipe(epochs=30, learning_rate=3e-4, weight_decay=0.05, patience=6),
-    "speech": ExpertRecipe(epochs=40, learning_rate=5e-4, weight_decay=0.02, patience=8),
-    "screen_text": ExpertRecipe(epochs=20, learning_rate=5e-4, weight_decay=0.02, patience=5),
+    "frames": ExpertRecipe(epochs=20, learning_rate=3e-4, weight_decay=0.05, patience=6),
+    "speech": ExpertRecipe(epochs=25, learning_rate=5e-4, weight_decay=0.02, patience=5),
+    "screen_text": ExpertRecipe(epochs=12, learning_rate=5e-4, weight_decay=0.02, patience=4),
 }
 
 
@@ -186,15 +186,15 @@ def window_validation(
     bags, labels = [], []
     for group in by_film(passages, split, without):
         chosen = group if windows is None else group[len(group) // 2 :][:windows]
-        bags.append(np.concatenate([passages.steps(p) for p in chosen]))
-        labels.append(passages.labels[group[0]])
+        bags.append(np.concatenate([passages.steps(int(p)) for p in chosen]))
+        labels.append(passages.labels[int(group[0])])
     return bags, np.stack(labels)
 
 
 def single_validation(passages: Passages, split: str) -> tuple[list[Bag], Floats]:
     """Each passage of a split as one bag."""
     keep = np.flatnonzero(passages.splits == split)
-    return [passages.steps(p) for p in keep], passages.labels[keep]
+    return [passages.steps(int(p)) for p in keep], passages.labels[keep]
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def frame_draw(
 def speech_draw(passages: Passages, rows: list[int], random: np.random.Generator) -> Bag:
     """One piece up to three windows of a film's dialogue."""
     count = min(len(rows), int(random.choice([1, 1, 2, 3])))
-    steps = np.concatenate([passages.steps(p) for p in random.permutation(rows)[:count]])
+    steps = np.concatenate([passages.steps(int(p)) for p in random.permutation(rows)[:count]])
     length = int(random.integers(1, len(steps) + 1))
     return steps[:length]
 
@@ -311,7 +311,7 @@ def train_fusion(fusion: GatedFusion, data: FusionSet, pull: float = 0.02) -> fl
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    return float(optimiser.step(closure))
+    return float(optimiser.step(closure))  # type: ignore[no-untyped-call]
 
 
 def fused_logits(fusion: GatedFusion, data: FusionSet) -> Floats:
@@ -358,10 +358,8 @@ def main() -> None:
     )
     experts["speech"], scores["speech"] = train_expert(
         "speech",
-        [
-            passage_bags(corpus.dialogues, "trn", measured, weight=3),
-            passage_bags(corpus.plots, "trn", measured),
-        ],
+        # Plots beside the dialogue lost two points on validation: nobody talks as they read.
+        [passage_bags(corpus.dialogues, "trn", measured, weight=3)],
         {
             "one window": window_validation(corpus.dialogues, "val", measured, 1),
             "all windows": window_validation(corpus.dialogues, "val", measured, None),

@@ -11,6 +11,7 @@ validation posters and validation stills; the checkpoints are compared on stills
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import time
@@ -68,7 +69,8 @@ class GenreImageModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
-        return self.head(self.dropout(self.encoder(x)))
+        logits: Tensor = self.head(self.dropout(self.encoder(x)))
+        return logits
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> GenreImageModel:
@@ -163,16 +165,14 @@ def train_stage(
         total_steps=total,
         pct_start=0.1,
     )
-    average = torch.optim.swa_utils.AveragedModel(
-        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(EMA)
-    )
+    average = copy.deepcopy(model)
     loss_function = nn.BCEWithLogitsLoss()
     for epoch in range(stage.epochs):
         started = time.perf_counter()
         crops = Crops(train_posters, train_stills, stage, seed * 1000 + epoch)
         generator = torch.Generator().manual_seed(seed * 1000 + epoch)
         loader = DataLoader(crops, BATCH, shuffle=True, generator=generator, num_workers=1)
-        losses = []
+        losses: list[float] = []
         for images, labels in loader:
             model.train()
             # Running statistics stay ImageNet's: batches here are small and augmented.
@@ -189,20 +189,22 @@ def train_stage(
             loss.backward()
             optimiser.step()
             schedule.step()
-            average.update_parameters(model)
+            with torch.no_grad():
+                for kept, now in zip(average.parameters(), model.parameters(), strict=True):
+                    kept.lerp_(now, 1 - EMA)
             losses.append(loss.item())
         report = {
             "stage": name,
             "epoch": epoch + 1,
             "loss": float(np.mean(losses)),
-            **validate(average.module, val_posters, val_stills),
+            **validate(average, val_posters, val_stills),
             "seconds": time.perf_counter() - started,
         }
         print(json.dumps(report), flush=True)
         with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(report) + "\n")
-        torch.save(average.module.state_dict(), out / f"{name}.pt")
-    model.load_state_dict(average.module.state_dict())
+        torch.save(average.state_dict(), out / f"{name}.pt")
+    model.load_state_dict(average.state_dict())
 
 
 def main() -> None:
@@ -220,7 +222,7 @@ def main() -> None:
     posters = load(arguments.data / "posters.parquet")
     stills = load(arguments.data / "stills.parquet")
     model = GenreImageModel(EfficientNetLite0.from_imagenet(arguments.checkpoint))
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.freeze_stem()
     for name in STAGES:
         done = arguments.out / f"{name}.done"

@@ -178,9 +178,9 @@ def test_own_folder_comes_first_and_is_verified(
 
 
 def test_progress_ends_at_its_total(joined: Artefact) -> None:
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[str, float, float | None]] = []
 
-    def hook(step: str, completed: int, total: int, artifact: object | None = None) -> None:
+    def hook(step: str, completed: float, total: float | None, artifact: object = None) -> None:
         seen.append((step, completed, total))
 
     pull([joined], hook=hook)

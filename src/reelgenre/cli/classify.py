@@ -17,10 +17,11 @@ from reelgenre.pipeline import GenrePipeline
 
 # In a folder only files with these endings are taken; a file that is named is always tried.
 MEDIA_SUFFIXES = frozenset(
-    (
-        "3g2 3gp asf avi flac flv gif m2ts m2v m4a m4v mka mkv mov mp3 mp4 mpeg mpg mts mxf oga "
-        "ogg ogm ogv opus rm rmvb ts vob wav webm wma wmv y4m"
-    ).split()  # noqa: SIM905
+    {
+        *("3g2", "3gp", "asf", "avi", "flac", "flv", "gif", "m2ts", "m2v", "m4a", "m4v", "mka"),
+        *("mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "mts", "mxf", "oga", "ogg", "ogm", "ogv"),
+        *("opus", "rm", "rmvb", "ts", "vob", "wav", "webm", "wma", "wmv", "y4m"),
+    }
 )
 
 

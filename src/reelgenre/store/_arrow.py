@@ -5,8 +5,8 @@ from __future__ import annotations
 from reelgenre.errors import StoreError
 
 try:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 except ModuleNotFoundError as error:  # pragma: no cover - exercised in a process of its own
     raise StoreError(
         "feature stores need pyarrow, which is not installed",
