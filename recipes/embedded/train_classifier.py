@@ -56,9 +56,9 @@ class ExpertRecipe:
 
 ARCHITECTURE = LateFusion(hidden=384, heads=4, dropout=0.5)
 RECIPES = {
-    "frames": ExpertRecipe(epochs=20, learning_rate=3e-4, weight_decay=0.05, patience=6),
-    "speech": ExpertRecipe(epochs=25, learning_rate=5e-4, weight_decay=0.02, patience=5),
-    "screen_text": ExpertRecipe(epochs=12, learning_rate=5e-4, weight_decay=0.02, patience=4),
+    "frames": ExpertRecipe(epochs=12, learning_rate=3e-4, weight_decay=0.05, patience=6),
+    "speech": ExpertRecipe(epochs=9, learning_rate=5e-4, weight_decay=0.02, patience=5),
+    "screen_text": ExpertRecipe(epochs=8, learning_rate=5e-4, weight_decay=0.02, patience=4),
 }
 
 
@@ -277,11 +277,12 @@ def frame_draw(
 ) -> Bag | None:
     """Stills of the film where there are any, else film-like crops of its poster."""
     if stills:
-        crops = np.concatenate([corpus.stills.fixed, corpus.stills.varied], axis=1)[stills]
+        source, rows = corpus.stills, stills
     elif posters:
-        crops = np.concatenate([corpus.posters.fixed, corpus.posters.varied], axis=1)[posters]
+        source, rows = corpus.posters, posters
     else:
         return None
+    crops = np.concatenate([source.fixed[rows], source.varied[rows]], axis=1)
     flat = crops.reshape(-1, crops.shape[-1]).astype(np.float32)
     count = int(random.integers(1, len(flat) + 1))
     chosen: Bag = flat[random.permutation(len(flat))[:count]]

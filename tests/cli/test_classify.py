@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from reelgenre.cli import run
 from reelgenre.genres import GENRES
+from reelgenre.pipeline import GenrePipeline
 
 
 def write_video(path: Path, seconds: float = 1.0) -> Path:
@@ -161,6 +163,56 @@ def test_jsonl_resumes_where_it_was_cut_off(
     assert [entry["path"] for entry in resumed] == [entry["path"] for entry in whole]
     assert resumed[0] == whole[0]
     assert "1 done before" in capsys.readouterr().err
+
+
+def test_resume_leaves_a_file_of_something_else_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("not ours\nat all\n")
+    path = str(folder / "a" / "trailer.mp4")
+    assert run(["classify", path, "--jsonl", str(precious), "--resume"]) == 1
+    assert precious.read_text() == "not ours\nat all\n"
+    assert "not a file of results" in capsys.readouterr().err
+
+
+def test_the_output_is_never_one_of_the_videos(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "a" / "trailer.mp4"
+    before = path.read_bytes()
+    assert run(["classify", str(path), "--jsonl", str(path)]) == 1
+    assert path.read_bytes() == before
+    assert "one of the videos" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "no" / "such" / "folder" / "x.jsonl"
+    arguments = ["classify", str(folder / "a"), "--modalities", "frames", "--jsonl", str(target)]
+    assert run(arguments) == 1
+    err = capsys.readouterr().err
+    assert "x.jsonl" in err
+    assert "Traceback" not in err
+
+
+def test_a_failure_of_one_file_that_nobody_foresaw_does_not_stop_the_others(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract = GenrePipeline.extract
+
+    def failing(self: GenrePipeline, path: Path, **options: Any) -> Any:
+        if path.parent.name == "a":
+            raise ZeroDivisionError("planted")
+        return extract(self, path, **options)
+
+    monkeypatch.setattr(GenrePipeline, "extract", failing)
+    paths = [str(folder / name / "trailer.mp4") for name in ("a", "b")]
+    assert run(["classify", *paths, "--json", "--modalities", "frames"]) == 3
+    first, second = json.loads(capsys.readouterr().out)
+    assert "ZeroDivisionError: planted" in first["error"]
+    assert second["genres"]
 
 
 def test_the_threshold_option_replaces_the_models_own(

@@ -43,4 +43,7 @@ def run(arguments: list[str]) -> int:
         # flushes at exit, so standard output goes nowhere from here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except OSError as error:
+        sys.stderr.write(f"reelgenre: {error}. Check the path, its rights and the free space.\n")
+        return FAILED
     return OK

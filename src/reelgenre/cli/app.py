@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -38,8 +39,13 @@ def main(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log everything to standard error.")
+    ] = False,
 ) -> None:
     """Movie genres of trailers and short videos, from what they show and sound like."""
+    if verbose:
+        logging.getLogger("reelgenre").setLevel(logging.DEBUG)
 
 
 @app.command()

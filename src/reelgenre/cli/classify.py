@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from typing import IO, Any
 from reelgenre.cli.exits import FAILED, INTERRUPTED, OK, SOME_FAILED, USAGE
 from reelgenre.cli.progress import Progress
 from reelgenre.cli.render import render_result
-from reelgenre.errors import MediaError
+from reelgenre.errors import MediaError, RecipeError
 from reelgenre.pipeline import GenrePipeline
+from reelgenre.results import GenreResult
+
+_log = logging.getLogger("reelgenre.cli")
 
 # In a folder only files with these endings are taken; a file that is named is always tried.
 MEDIA_SUFFIXES = frozenset(
@@ -62,6 +66,8 @@ def classify_all(request: Request) -> int:
         The exit code: 0, 1 (all failed), 2 (nothing to do), 3 (some failed) or 130.
     """
     files, failures = _collect(request.paths)
+    if request.jsonl in files:
+        raise RecipeError(f"{request.jsonl} is one of the videos", "Name another file for --jsonl")
     done = _already_done(request.jsonl) if request.resume and request.jsonl else set()
     todo = [path for path in files if _shown(path) not in done]
     if not files and not failures:
@@ -72,34 +78,55 @@ def classify_all(request: Request) -> int:
         )
         return USAGE
     single = len(request.paths) == 1 and not request.paths[0].is_dir()
-    with Progress(len(todo)) as progress, _Output(request, single) as output:
-        for failure in failures:
-            output.failure(failure)
-        if todo:
-            pipeline = GenrePipeline.from_pretrained(
-                request.profile,
-                model=request.model,
-                modalities=request.modalities,
-                threads=request.threads,
-                offline=request.offline,
-                hook=progress.hook,
-            )
-        try:
-            for path in todo:
-                progress.start(_shown(path))
-                try:
-                    result = pipeline(path, threshold=request.threshold, hook=progress.hook)
-                except MediaError as error:
-                    failures.append(Failure(_shown(path), error.cause, error.remedy))
-                    output.failure(failures[-1])
-                else:
-                    output.result(result.to_dict(), render_result(result, request.top))
-                progress.finish()
-        except KeyboardInterrupt:
-            progress.close()
-            sys.stderr.write("reelgenre: interrupted; the files before this one are done.\n")
-            return INTERRUPTED
+    with Progress(len(todo)) as progress:
+        # Before the output is opened: what cannot start must not replace an earlier result.
+        pipeline = _pipeline(request, progress) if todo else None
+        with _Output(request, single) as output:
+            for failure in failures:
+                output.failure(failure)
+            try:
+                for path in todo:
+                    assert pipeline is not None
+                    progress.start(_shown(path))
+                    outcome = _classify(pipeline, path, request, progress)
+                    if isinstance(outcome, Failure):
+                        failures.append(outcome)
+                        output.failure(outcome)
+                    else:
+                        output.result(outcome.to_dict(), render_result(outcome, request.top))
+                    progress.finish()
+            except KeyboardInterrupt:
+                progress.close()
+                sys.stderr.write("reelgenre: interrupted; the files before this one are done.\n")
+                return INTERRUPTED
     return _summary(len(files), len(files) - len(todo), failures)
+
+
+def _pipeline(request: Request, progress: Progress) -> GenrePipeline:
+    return GenrePipeline.from_pretrained(
+        request.profile,
+        model=request.model,
+        modalities=request.modalities,
+        threads=request.threads,
+        offline=request.offline,
+        hook=progress.hook,
+    )
+
+
+def _classify(
+    pipeline: GenrePipeline, path: Path, request: Request, progress: Progress
+) -> GenreResult | Failure:
+    try:
+        return pipeline(path, threshold=request.threshold, hook=progress.hook)
+    except MediaError as error:
+        return Failure(_shown(path), error.cause, error.remedy)
+    except Exception as error:  # noqa: BLE001 - one file must not cost the night's other files
+        _log.debug("%s failed", _shown(path), exc_info=True)
+        return Failure(
+            _shown(path),
+            f"{_shown(path)}: unexpected {type(error).__name__}: {error}",
+            "This is a fault of reelgenre: report it with what `reelgenre --verbose` prints",
+        )
 
 
 def _collect(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
@@ -126,23 +153,30 @@ def _collect(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
 
 
 def _already_done(jsonl: Path) -> set[str]:
-    """Paths that the file has results for; a torn last line, left by a kill, is cut off."""
+    """Paths that the file has results for; a torn last line, left by a kill, is cut off.
+
+    Raises:
+        RecipeError: the file holds something else; it is left alone.
+    """
     if not jsonl.exists():
         return set()
     done: set[str] = set()
-    with jsonl.open("r+b") as file:
-        intact = 0
+    intact = 0
+    with jsonl.open("rb") as file:
         for line in file:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                break
             if not line.endswith(b"\n"):
                 break
+            try:
+                entry = json.loads(line)
+                path = entry["path"]
+            except (ValueError, TypeError, KeyError) as error:
+                raise RecipeError(
+                    f"{jsonl} is not a file of results", "Name another file for --jsonl"
+                ) from error
             intact += len(line)
             if "error" not in entry:
-                done.add(entry["path"])
-        file.truncate(intact)
+                done.add(path)
+    os.truncate(jsonl, intact)
     return done
 
 
