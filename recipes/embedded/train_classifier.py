@@ -12,7 +12,8 @@ Films of ``val`` and ``tst`` are in no training set; the films whose trailer cap
 measuring are left out of the text sets too.
 
     python recipes/embedded/train_classifier.py --data ../shared/data --images build/images \
-        --texts build/texts --profile src/reelgenre/models/embedded --out build/classifier
+        --texts build/texts --experts build/experts --profile src/reelgenre/models/embedded \
+        --out build/classifier
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import torch
 from bags import Bag, BagSource, by_film, card_bags, film_bags, image_bags, padded, passage_bags
 from image_features import ImageFeatures
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from texts import Passages
 from torch import Tensor, nn
 
@@ -103,6 +105,27 @@ def mean_ap(labels: Floats, logits: Floats) -> float:
     """Mean average precision over the genres that occur, in percent."""
     plain = np.ones((len(labels), 1))
     return 100 * float(Scorer(labels, logits, 0.0).summary(plain)["mean_average_precision"][0])
+
+
+def kept_or_trained(
+    folder: Path,
+    name: str,
+    sources: list[BagSource],
+    validation: dict[str, tuple[list[Bag], Floats]],
+    dim: int,
+    seed: int,
+) -> tuple[Expert, dict[str, float]]:
+    """The expert that an earlier run left in the folder, else a newly trained one."""
+    weights, scores = folder / f"{name}.safetensors", folder / f"{name}.json"
+    if scores.exists():
+        expert = Expert(dim, len(GENRES), ARCHITECTURE)
+        expert.load_state_dict(load_file(weights))
+        return expert.eval(), json.loads(scores.read_text())
+    expert, reached = train_expert(name, sources, validation, dim, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(expert.state_dict(), weights)
+    scores.write_text(json.dumps(reached))
+    return expert, reached
 
 
 def train_expert(
@@ -337,7 +360,7 @@ def movienet_prior(labels: Path, splits: Path) -> Floats:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("data", "images", "texts", "profile", "out"):
+    for name in ("data", "images", "texts", "experts", "profile", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -347,7 +370,8 @@ def main() -> None:
     text_dim = corpus.titles.values.shape[1]
     experts: dict[str, Expert] = {}
     scores: dict[str, dict[str, float]] = {}
-    experts["frames"], scores["frames"] = train_expert(
+    experts["frames"], scores["frames"] = kept_or_trained(
+        arguments.experts,
         "frames",
         [image_bags(corpus.posters, "trn"), film_bags(corpus.stills, "trn", weight=6)],
         {
@@ -357,7 +381,8 @@ def main() -> None:
         corpus.posters.fixed.shape[2],
         arguments.seed,
     )
-    experts["speech"], scores["speech"] = train_expert(
+    experts["speech"], scores["speech"] = kept_or_trained(
+        arguments.experts,
         "speech",
         # Plots beside the dialogue lost two points on validation: nobody talks as they read.
         [passage_bags(corpus.dialogues, "trn", measured, weight=3)],
@@ -368,7 +393,8 @@ def main() -> None:
         text_dim,
         arguments.seed,
     )
-    experts["screen_text"], scores["screen_text"] = train_expert(
+    experts["screen_text"], scores["screen_text"] = kept_or_trained(
+        arguments.experts,
         "screen_text",
         [
             card_bags(corpus.titles, "trn", measured, cards),

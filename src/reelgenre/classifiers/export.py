@@ -22,7 +22,7 @@ from reelgenre.errors import ModelError
 
 OPSET = 18
 MAX_PARITY_ERROR = 1e-4
-"""Largest accepted difference between the logits of torch and of onnxruntime."""
+"""Largest accepted difference between torch and onnxruntime, of 1 or of the largest output."""
 
 
 class _Flat(nn.Module):
@@ -93,7 +93,9 @@ def _check_parity(flat: _Flat, model: bytes, names: list[str], outputs: list[str
             expected = flat(*tensors)
         feeds = {name: t.numpy() for name, t in zip(names, tensors, strict=True)}
         for name, ours, theirs in zip(outputs, expected, session.run(None, feeds), strict=True):
-            error = float(np.max(np.abs(ours.numpy() - np.asarray(theirs)), initial=0.0))
+            # Inputs here are not of the network's own distribution, so outputs may be large.
+            scale = max(1.0, float(ours.abs().max()))
+            error = float(np.max(np.abs(ours.numpy() - np.asarray(theirs)), initial=0.0)) / scale
             if not error <= MAX_PARITY_ERROR:
                 raise ModelError(
                     f"The exported ONNX model differs from the module by {error:.2g} in {name}",
