@@ -329,12 +329,12 @@ def test_an_onnx_file_unlike_its_module_is_never_saved(
 
     def spoil(model: onnx.ModelProto) -> bytes:
         bias = next(t for t in model.graph.initializer if list(t.dims) == [3])
-        values = onnx.numpy_helper.to_array(bias) + np.float32(3e-4)
+        values = onnx.numpy_helper.to_array(bias) + np.float32(3e-3)
         bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
         return strip(model)
 
     monkeypatch.setattr(export_module, "_without_traces", spoil)
-    with pytest.raises(ModelError, match=r"differs from the module by 0\.0003 in logits"):
+    with pytest.raises(ModelError, match=r"differs from the module by 0\.00\d+ in logits"):
         save_pretrained(tmp_path / "new", modules["mlp"], modules["mlp"].config, "")
     assert not any(tmp_path.iterdir())
 
