@@ -42,9 +42,10 @@ def printable(text: str) -> str:
 
 
 def _genre_lines(result: GenreResult, top: int) -> list[str]:
-    shown = max(top, len(result.predicted))
     lines = []
-    for score in result.genres[:shown]:
+    for rank, score in enumerate(result.genres):
+        if rank >= top and score.genre not in result.predicted:
+            continue
         filled = round(score.probability * _BAR)
         mark = "*" if score.genre in result.predicted else " "
         bar = "█" * filled + "·" * (_BAR - filled)
