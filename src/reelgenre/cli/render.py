@@ -7,6 +7,8 @@ from reelgenre.results import EvidenceItem, GenreResult
 _BAR = 24
 _TEXT_LINES = 4
 _FRAMES = 5
+# Of log-odds; less is no reason.
+_LEAST_SHARE = 0.02
 _LABELS = {"frames": "picture", "speech": "speech", "screen_text": "on-screen text"}
 
 
@@ -76,6 +78,5 @@ def _evidence_lines(result: GenreResult) -> list[str]:
 
 
 def _raises(item: EvidenceItem) -> str:
-    if not item.genres:
-        return ""
-    return "  → " + ", ".join(f"{genre} {share:+.2f}" for genre, share in item.genres)
+    told = [f"{genre} {share:+.2f}" for genre, share in item.genres if share >= _LEAST_SHARE]
+    return "  → " + ", ".join(told) if told else ""
