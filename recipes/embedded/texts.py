@@ -26,7 +26,7 @@ from reelgenre.extractors.sentences import SentenceEncoder
 from reelgenre.files import atomic_write
 
 # Windows taken of each film, spread over it; the test takes all (24).
-WINDOWS = {"trn": 4, "val": 12, "tst": 24}
+WINDOWS = {"trn": 12, "val": 12, "tst": 24}
 PLOT_SENTENCES = 10
 _BLOCK = 4096
 

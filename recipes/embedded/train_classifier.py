@@ -436,7 +436,7 @@ def main() -> None:
             arguments.experts, name, bags, validation_of[name], dims[name], arguments.seed
         )
         with torch.no_grad():
-            expert.bias += torch.from_numpy(log_odds(prior) - log_odds(prevalence(bags)))
+            expert.bias.add_(torch.from_numpy(log_odds(prior) - log_odds(prevalence(bags))))
         experts[name] = expert
     profile = load_profile(arguments.profile)
     extractors = {e.spec.name: e.spec for e in build_extractors(profile, offline=True)}
