@@ -64,7 +64,8 @@ def looped(seconds: int, cache: Path) -> Path:
                     packet.dts += shift
                     packet.stream = streams[packet.stream.index]
                     out.mux(packet)
-            offset += length
+            # A breath between two showings: the first packets of one decode before they show.
+            offset += length + 0.25
     partial.rename(path)
     return path
 

@@ -25,8 +25,9 @@ from reelgenre.extractors.chunking import chunk_lines
 from reelgenre.extractors.sentences import SentenceEncoder
 from reelgenre.files import atomic_write
 
-# Windows taken of each film, spread over it; the test takes all (24).
-WINDOWS = {"trn": 12, "val": 12, "tst": 24}
+# Windows taken of each film, spread over it; the test takes all (24). Twelve of each training film
+# in place of four gained half a point on validation for three times the time.
+WINDOWS = {"trn": 4, "val": 12, "tst": 24}
 PLOT_SENTENCES = 10
 _BLOCK = 4096
 
