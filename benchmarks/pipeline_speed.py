@@ -150,15 +150,21 @@ def measure(path: Path) -> dict[str, Any]:
 
 
 _ALONE = """
-import json, resource, sys, time
+import json, re, sys, time
+from pathlib import Path
 from reelgenre import GenrePipeline
+
+def peak_mb():
+    # Not ru_maxrss: a child inherits that of the process it was forked from.
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
 pipeline = GenrePipeline.from_pretrained("embedded", offline=True)
-loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+loaded = peak_mb()
 started = time.perf_counter()
 result = pipeline(sys.argv[1])
 print(json.dumps({
     "seconds": round(time.perf_counter() - started, 2),
-    "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    "peak_mb": round(peak_mb()),
     "loaded_mb": round(loaded),
     "shots": result.modalities["frames"].steps,
     "pieces_of_speech": result.modalities["speech"].steps,
