@@ -136,6 +136,7 @@ def _provenance(entry: dict[str, Any]) -> str:
         f"*`{entry['command']}`, {entry['date']}: {machine['processor']}, "
         f"{machine['cores']} cores, {machine['memory_gb']} GB, "
         f"Python {machine['python']}, {versions}.*"
+        + (f"\n\n{entry['note']}" if "note" in entry else "")
     )
 
 

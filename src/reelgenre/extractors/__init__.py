@@ -13,7 +13,7 @@ from reelgenre.extractors.base import (
 
 # OpenMP threads, which Whisper's decoder uses for one token at a time, wait by spinning unless told
 # otherwise before the library is loaded. Where another process wants the cores as well, that made
-# decoding forty times slower. A setting of the user's own stays.
+# decoding many times slower. A setting of the user's own stays.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [
