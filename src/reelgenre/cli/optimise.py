@@ -22,9 +22,14 @@ def optimise(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME|FOLDER", help="Image encoder, such as clip-vit-b32, or ./folder."
+            metavar="NAME|MODALITY|FOLDER",
+            help="Image encoder: weights (clip-vit-b32, ./folder) or a profile's modality (clip).",
         ),
     ],
+    profile: Annotated[
+        str | None,
+        typer.Option(help="The profile that MODALITY is of. Default: paper."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="New folder. Default: kept in the weights cache."),
@@ -40,8 +45,9 @@ def optimise(
     from reelgenre.errors import RecipeError
     from reelgenre.extractors.loading import Loading
 
+    base, chosen = _choose(name, profile)
     with Progress(1) as progress:
-        weights = Loading(Path(), offline=offline or None, hook=progress.hook).weights(name)
+        weights = Loading(base, offline=offline or None, hook=progress.hook).weights(chosen)
         try:
             from reelgenre.extractors.paper.image_export import optimise as make
             from reelgenre.extractors.paper.image_onnx import optimised_folder
@@ -73,6 +79,40 @@ def optimise(
 def register(models: typer.Typer) -> None:
     """Add the command to ``models``."""
     models.command()(optimise)
+
+
+def _choose(name: str, profile: str | None) -> tuple[Path, str]:
+    """Which weights are meant, and the folder that a relative path of theirs starts from.
+
+    Without a profile a folder or a registered name is what it says, before it is a modality of
+    the paper's profile; with one it is a modality.
+
+    Raises:
+        RecipeError: it is neither, or a modality of another kind than an image encoder.
+    """
+    from reelgenre.errors import RecipeError
+    from reelgenre.extractors.profiles import load_profile
+    from reelgenre.extractors.settings import ImageEncoderSettings
+    from reelgenre.weights import ARTEFACTS, names_folder
+
+    registered = {artefact.name for artefact in ARTEFACTS}
+    if profile is None and (names_folder(name) or name in registered):
+        return Path(), name
+    of = load_profile(profile or "paper")
+    encoders = {one.modality: one for one in of.extractors if isinstance(one, ImageEncoderSettings)}
+    if name in encoders:
+        return of.folder, encoders[name].weights
+    known = ", ".join(encoders) or "none"
+    if name in of.modalities:
+        raise RecipeError(
+            f"the modality {name} of the profile {of.name} is no image encoder",
+            f"Its image encoders: {known}",
+        )
+    no = "not" if profile else "neither weights (`reelgenre models list`) nor"
+    raise RecipeError(
+        f"{name!r} is {no} a modality of the profile {of.name}",
+        f"Its image encoders: {known}; name another profile with --profile, or weights without it",
+    )
 
 
 def _frames(video: Path) -> list[NDArray[np.uint8]]:

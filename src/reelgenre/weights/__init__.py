@@ -21,6 +21,7 @@ from reelgenre.weights.registry import ARTEFACTS
 from reelgenre.weights.resolver import (
     is_offline,
     list_artefacts,
+    names_folder,
     pull,
     require_local,
     resolve,
@@ -45,6 +46,7 @@ __all__ = [
     "ZenodoFile",
     "is_offline",
     "list_artefacts",
+    "names_folder",
     "once",
     "pull",
     "require_local",

@@ -157,6 +157,11 @@ def where(
     return _inspect(_artefact(name, base, root), root).report()
 
 
+def names_folder(name: str) -> bool:
+    """Whether a name of weights is a folder of the user's own: those have a slash."""
+    return "/" in name or os.sep in name
+
+
 def is_offline(offline: bool | None) -> bool:
     """The caller's word or, where it is None, that of the environment."""
     if offline is not None:
@@ -198,7 +203,7 @@ class _State:
 
 def _artefact(name: str | Artefact, base: Path | None, root: Path) -> Artefact:
     """What is wanted, with all that this machine knows of it: own folders, recorded hashes."""
-    if isinstance(name, str) and ("/" in name or os.sep in name):
+    if isinstance(name, str) and names_folder(name):
         return folder_artefact(((base or Path()) / Path(name).expanduser()).resolve(), root)
     artefact = name if isinstance(name, Artefact) else find(name)
     own = in_own_folder(artefact, root)

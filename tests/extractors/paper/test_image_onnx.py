@@ -49,9 +49,13 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory, sample_trailer: Path) -> Iterator[Made]:
     home = tmp_path_factory.mktemp("onnx")
     save_clip(home / "clip")
+    (home / "profile.yaml").write_text(
+        "name: mine\nextractors:\n  - {kind: image_encoder, modality: pictures, weights: ./clip}\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REELGENRE_CACHE", str(home / "cache"))
-        command = ["models", "optimise", f"{home}/clip", "--frames", str(sample_trailer)]
+        command = ["models", "optimise", "pictures", "--profile", str(home)]
+        command += ["--frames", str(sample_trailer)]
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = run(command)
@@ -210,6 +214,51 @@ def test_a_folder_with_other_files_is_left_alone(
     assert run(["models", "optimise", str(made.weights), "--out", str(tmp_path)]) == 1
     assert "holds other files" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        ("clip", "clip-vit-b32"),
+        ("clip-vit-b32", "clip-vit-b32"),
+        ("siglip2-base", "siglip2-base"),
+        ("./clip", "./clip"),
+        ("clip --profile release2024", "clip-vit-b32"),
+        ("vit --profile baseline", "vit-base"),
+    ],
+)
+def test_weights_are_named_or_are_those_of_a_modality(
+    arguments: str, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def weights(self: Loading, name: str) -> None:
+        asked.append(name)
+        raise WeightsError("not here", "none is wanted")
+
+    monkeypatch.setattr(Loading, "weights", weights)
+    assert run(["models", "optimise", *arguments.split()]) == 1
+    assert asked == [chosen]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ("clipp", "neither weights (`reelgenre models list`) nor a modality of the profile paper"),
+        ("audiotag", "audiotag of the profile paper is no image encoder"),
+        ("asr --profile release2024", "'asr' is not a modality of the profile release2024"),
+        # With a profile it is one of its modalities, not weights.
+        ("vit-base --profile baseline", "Its image encoders: vit"),
+        ("clip --profile nowhere", "there is no profile 'nowhere'"),
+    ],
+)
+def test_what_is_no_image_encoder_is_told(
+    arguments: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "optimise", *arguments.split()]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert why in err
 
 
 def test_weights_of_another_kind_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
