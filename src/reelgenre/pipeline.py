@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from importlib.metadata import version
 from os import PathLike, fspath
 
 from reelgenre.classifiers import GenreClassifier
 from reelgenre.errors import MediaError, RecipeError
 from reelgenre.explain import explain
-from reelgenre.extractors import Extraction, Extractor, TextExtractor
+from reelgenre.extractors import Extractor, Text, TextExtractor
 from reelgenre.extractors.profiles import build_extractors, load_profile
-from reelgenre.extractors.running import by_need, read_video
+from reelgenre.extractors.running import Read, read_video
 from reelgenre.hooks import Hook, no_hook
-from reelgenre.media import MediaOptions, MediaReport
+from reelgenre.media import MediaOptions
 from reelgenre.results import GenreResult, GenreScore, ModalityReport, ModelReport
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """Everything taken from one video, before it is classified.
-
-    Attributes:
-        extractions: of the modalities that are there, by name, in the profile's order.
-        seconds: wall time of each modality, absent ones included.
-        report: what decoding found.
-        decoding_s: wall time of the decode pass, waiting for the models included.
-    """
-
-    extractions: dict[str, Extraction]
-    seconds: dict[str, float]
-    report: MediaReport
-    decoding_s: float
 
 
 class GenrePipeline:
@@ -63,8 +45,7 @@ class GenrePipeline:
         self.classifier = classifier
         self.profile = profile
         self._media = media or MediaOptions()
-        self._readers, self._derived = by_need(self.extractors)
-        if not self._readers:
+        if all(isinstance(extractor.spec.needs, Text) for extractor in self.extractors):
             raise RecipeError(
                 "a pipeline needs a modality that looks or listens", "Name one of the profile's"
             )
@@ -145,41 +126,33 @@ class GenrePipeline:
         if threshold is not None and not 0.0 <= threshold <= 1.0:
             raise ValueError("threshold must be from 0 to 1")
         started = time.perf_counter()
-        extracted = self.extract(path, hook=hook)
+        read = self.extract(path, hook=hook)
         classifying = time.perf_counter()
-        result = self._classify(path, extracted, threshold)
+        result = self._classify(path, read, threshold)
         now = time.perf_counter()
         result.timings.update(
-            total=now - started, decoding=extracted.decoding_s, classifying=now - classifying
+            total=now - started, decoding=read.decoding_s, classifying=now - classifying
         )
         return result
 
-    def extract(self, path: str | PathLike[str], *, hook: Hook = no_hook) -> Extracted:
+    def extract(self, path: str | PathLike[str], *, hook: Hook = no_hook) -> Read:
         """Decode a file once and run every extractor on it at the same time.
 
         Raises:
             MediaError: the file gives nothing.
+            Exception: what the first extractor that failed raised.
         """
-        read = read_video(path, self._readers, self._media, hook)
-        found, seconds = dict(read.found), dict(read.seconds)
-        there = {name: one for name, one in found.items() if one is not None}
-        for derived in self._derived:
-            name = derived.spec.name
-            deriving = time.perf_counter()
-            found[name] = derived.derive(there)
-            seconds[name] = time.perf_counter() - deriving
-            hook(name, 1, 1, found[name])
-        in_order = [(each.spec.name, found[each.spec.name]) for each in self.extractors]
-        extractions = {name: one for name, one in in_order if one is not None}
-        return Extracted(extractions, seconds, read.report, read.decoding_s)
+        read = read_video(path, self.extractors, self._media, hook)
+        read.raise_first_failure()
+        return read
 
     def _classify(
-        self, path: str | PathLike[str], extracted: Extracted, threshold: float | None
+        self, path: str | PathLike[str], read: Read, threshold: float | None
     ) -> GenreResult:
         config = self.classifier.config
         features = {
             name: extraction.sequence
-            for name, extraction in extracted.extractions.items()
+            for name, extraction in read.extractions.items()
             if name in config.features
         }
         if not features:
@@ -204,21 +177,21 @@ class GenrePipeline:
         predicted = tuple(s.genre for s in scores if s.probability >= s.threshold)
         return GenreResult(
             path=fspath(path),
-            duration_s=extracted.report.duration_s,
+            duration_s=read.report.duration_s,
             genres=tuple(scores),
             predicted=predicted,
             modalities={
-                extractor.spec.name: _modality_report(extractor.spec.name, extracted)
+                extractor.spec.name: _modality_report(extractor.spec.name, read)
                 for extractor in self.extractors
             },
-            evidence=explain(prediction, extracted.extractions, config.labels, predicted),
+            evidence=explain(prediction, read.extractions, config.labels, predicted),
             model=ModelReport(
                 name=self.classifier.name,
                 profile=self.profile,
                 version=version("reelgenre"),
                 fingerprints={e.spec.name: e.spec.fingerprint for e in self.extractors},
             ),
-            warnings=extracted.report.warnings,
+            warnings=read.report.warnings,
             timings={},
         )
 
@@ -233,10 +206,10 @@ def _check_inputs(
             classifier.accept(spec.name, spec.fingerprint, spec.dim)
 
 
-def _modality_report(name: str, extracted: Extracted) -> ModalityReport:
-    extraction = extracted.extractions.get(name)
+def _modality_report(name: str, read: Read) -> ModalityReport:
+    extraction = read.found[name]
     return ModalityReport(
         present=extraction is not None,
         steps=0 if extraction is None else extraction.sequence.steps,
-        seconds=extracted.seconds[name],
+        seconds=read.seconds[name],
     )

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from reelgenre.datasets import LabelTable
 from reelgenre.errors import MediaError, RecipeError, StoreError
-from reelgenre.extractors import Extraction, Extractor, TextExtractor
-from reelgenre.extractors.running import by_need, read_video
+from reelgenre.extractors import Extraction, Extractor, Text, TextExtractor
+from reelgenre.extractors.running import read_video
 from reelgenre.hooks import Hook, no_hook
 from reelgenre.media import MediaOptions
 from reelgenre.store import Precision, Video
@@ -59,14 +59,15 @@ class VideoSource:
     ) -> None:
         self._labels = label_order(set(table.classes), "The table")
         self._table = table
-        self._readers, derived = by_need(extractors)
-        if derived:
-            raise RecipeError(
-                f"{derived[0].spec.name} reads what other extractors found, not videos",
-                "Fill a store first, and train on that",
-            )
+        for extractor in extractors:
+            if isinstance(extractor.spec.needs, Text):
+                raise RecipeError(
+                    f"{extractor.spec.name} reads what other extractors found, not videos",
+                    "Fill a store first, and train on that",
+                )
         if not extractors:
             raise RecipeError("There is no extractor to read videos with", "Name a feature")
+        self._extractors = tuple(extractors)
         self._base = base
         self._options = options or MediaOptions()
         self._precision: Precision = precision
@@ -79,7 +80,7 @@ class VideoSource:
 
     @property
     def features(self) -> Mapping[str, FeatureInfo]:
-        specs = [extractor.spec for extractor, _ in self._readers]
+        specs = [extractor.spec for extractor in self._extractors]
         return {spec.name: FeatureInfo(spec.dim, spec.fingerprint) for spec in specs}
 
     def split(self, name: str) -> Split:
@@ -123,15 +124,12 @@ class VideoSource:
     def _extract(self, path: Path) -> dict[str, NDArray[Any]]:
         """Values by name of what a file has."""
         try:
-            found = read_video(path, self._readers, self._options).found
+            read = read_video(path, self._extractors, self._options)
         except MediaError as error:
             logger.warning("%s has no features: %s", path, error)
             return {}
-        return {
-            name: self._rounded(path, extraction)
-            for name, extraction in found.items()
-            if extraction is not None
-        }
+        read.raise_first_failure()
+        return {name: self._rounded(path, found) for name, found in read.extractions.items()}
 
     def _rounded(self, path: Path, extraction: Extraction) -> NDArray[Any]:
         with np.errstate(over="ignore"):
