@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from reelgenre.cli.exits import FAILED, OK
 from reelgenre.cli.progress import Progress
@@ -49,6 +50,7 @@ def pull_all(names: list[str], profile: str | None, offline: bool | None, yes: b
     """Bring weights into place; by default those of the embedded profile.
 
     What will be fetched is printed first. At a terminal it is then asked for, unless ``yes``.
+    ONNX files that a profile needs are made, not fetched: where they are missing, it is told how.
 
     Raises:
         RecipeError: names and a profile at once.
@@ -69,7 +71,8 @@ def pull_all(names: list[str], profile: str | None, offline: bool | None, yes: b
                 return FAILED
     with Progress(1) as progress:
         done = pull(wanted, base=base, offline=offline, hook=progress.hook)
-    return _tell(done)
+    code = _tell(done)
+    return code if chosen is None else max(code, _tell_optimised(chosen))
 
 
 def verify_all(names: list[str]) -> int:
@@ -120,4 +123,31 @@ def _tell(reports: tuple[ArtefactReport, ...], required: list[str] | tuple[str, 
             continue
         sys.stderr.write(f"reelgenre: {report.problem}\n")
         code = FAILED
+    return code
+
+
+def missing_optimised(name: str, base: Path) -> WeightsError | None:
+    """Why the ONNX files that were made of some weights cannot be used; None where they are there.
+
+    Args:
+        name: of the weights, or their folder.
+        base: where a relative folder starts from.
+    """
+    from reelgenre.extractors.paper.image_onnx import find_optimised
+
+    try:
+        find_optimised(name, base)
+    except WeightsError as error:
+        return error
+    return None
+
+
+def _tell_optimised(profile: Profile) -> int:
+    code = OK
+    for name in profile.optimised:
+        problem = missing_optimised(name, profile.folder)
+        sys.stdout.write(f"{name}, optimised: {'missing' if problem else 'present'}\n")
+        if problem:
+            sys.stderr.write(f"reelgenre: {problem}\n")
+            code = FAILED
     return code

@@ -52,7 +52,7 @@ def optimise(
             from reelgenre.extractors.paper.image_export import optimise as make
             from reelgenre.extractors.paper.image_onnx import optimised_folder
 
-            folder = optimised_folder(weights) if out is None else out.absolute()
+            folder = optimised_folder(weights.artefact) if out is None else out.absolute()
             made = make(
                 weights,
                 folder,

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from reelgenre.cli.exits import OK
+from reelgenre.cli.models import missing_optimised
 from reelgenre.extractors.profiles import Profile, load_profile, shipped_profiles
 from reelgenre.weights import size_in_words, where
 
@@ -51,6 +52,9 @@ def _weights(profile: Profile) -> str:
                 f"#   {name}: {report.status}, {size_in_words(report.artefact)}, "
                 f"{report.artefact.licence}"
             )
-        if not settings.artefacts:
+        for name in settings.optimised:
+            problem = missing_optimised(name, profile.folder)
+            lines.append(f"#   {name}, optimised: {'missing' if problem else 'present'}")
+        if not settings.artefacts + settings.optimised:
             lines.append("#   weights in the profile's own folder")
     return "\n".join([*lines, ""])

@@ -95,6 +95,11 @@ class Profile(Strict):
         """All weights that its extractors load, each once, in order."""
         return tuple(dict.fromkeys(name for one in self.extractors for name in one.artefacts))
 
+    @property
+    def optimised(self) -> tuple[str, ...]:
+        """All weights whose ONNX files its extractors load in their place, likewise."""
+        return tuple(dict.fromkeys(name for one in self.extractors for name in one.optimised))
+
 
 def shipped_profiles() -> list[str]:
     """Names of the profiles that come with the package."""

@@ -34,6 +34,11 @@ class ExtractorSettings(Strict):
         """All weights that the extractor loads; the only list there is of what a profile needs."""
         return ()
 
+    @property
+    def optimised(self) -> tuple[str, ...]:
+        """Weights that it does not load itself, but the ONNX files that were made of them."""
+        return ()
+
 
 class FrameEncoderSettings(ExtractorSettings):
     """Our own image encoder on onnxruntime (see :mod:`reelgenre.extractors.frames`).
@@ -114,7 +119,12 @@ class ImageEncoderSettings(ExtractorSettings):
     @property
     def artefacts(self) -> tuple[str, ...]:
         """All weights that the extractor loads."""
-        return (self.weights,)
+        return () if self.onnx else (self.weights,)
+
+    @property
+    def optimised(self) -> tuple[str, ...]:
+        """Weights whose ONNX files it loads."""
+        return (self.weights,) if self.onnx else ()
 
 
 class PannsSettings(ExtractorSettings):

@@ -25,9 +25,12 @@ from reelgenre.extractors.base import Extractor
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper import image_encoder as room
 from reelgenre.extractors.paper.image_export import synthetic_pictures
-from reelgenre.extractors.paper.image_onnx import OnnxImageModel
+from reelgenre.extractors.paper.image_onnx import OnnxImageModel, optimised_folder
 from reelgenre.extractors.profiles import build_extractors, load_profile
 from reelgenre.extractors.settings import ImageEncoderSettings
+from reelgenre.weights import Artefact, ArtefactFile, HubFile, where
+from reelgenre.weights.cache import sha256_of, weights_root
+from reelgenre.weights.pins import Pin, write_pins
 
 
 @dataclass(frozen=True)
@@ -178,8 +181,73 @@ def test_files_on_disk_name_nothing_of_this_machine(made: Made) -> None:
 
 def test_weights_that_were_not_optimised_are_told_how(made: Made, tmp_path: Path) -> None:
     save_clip(tmp_path / "other", seed=9)
-    with pytest.raises(WeightsError, match="reelgenre models optimise"):
+    with pytest.raises(WeightsError, match=f"reelgenre models optimise {tmp_path}/other"):
         build(tmp_path / "other", onnx=True)
+
+
+@pytest.fixture
+def fetched_once(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As after a pull, an optimising, and the removal of the checkpoint; the network is on.
+
+    Returns:
+        The registered name of weights on a hub that nobody may ask. What the first fetch
+        recorded of them is that they are ``made.weights``.
+    """
+    for key in ("REELGENRE_OFFLINE", "HF_HUB_OFFLINE", "REELGENRE_WEIGHTS"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("REELGENRE_CACHE", str(tmp_path / "cache"))
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("something was to be fetched")
+
+    monkeypatch.setattr("reelgenre.weights.resolver._fetch", forbidden)
+    paths = sorted(path for path in made.weights.iterdir() if path.is_file())
+    origins = [HubFile("owner/clip", None, path.name) for path in paths]
+    files = tuple(ArtefactFile(o.path, None, None, o) for o in origins)
+    toy = Artefact("toy-clip", "a toy", "MIT", "https://example.org", files, folder=True)
+    monkeypatch.setattr("reelgenre.weights.registry.ARTEFACTS", (toy,))
+    pins = {
+        path.name: Pin(origin.place, sha256_of(path), path.stat().st_size, "1" * 40)
+        for origin, path in zip(origins, paths, strict=True)
+    }
+    write_pins(weights_root(None), toy, pins)
+    shutil.copytree(made.folder, optimised_folder(where(toy).artefact))
+    return toy.name
+
+
+def profile_with(folder: Path, weights: str) -> Path:
+    text = f"kind: image_encoder, onnx: true, weights: {weights}"
+    (folder / "profile.yaml").write_text(f"name: mine\nextractors: [{{{text}}}]\n")
+    return folder
+
+
+def test_by_name_the_weights_themselves_are_not_needed(
+    made: Made, fetched_once: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert where(fetched_once).status == "missing"
+    profile = load_profile(profile_with(tmp_path, fetched_once))
+    for offline in (False, True):
+        (extractor,) = build_extractors(profile, offline=offline)
+        assert extractor.spec.fingerprint == build(made.weights).spec.fingerprint
+    assert run(["models", "pull", "--profile", str(tmp_path), "--yes"]) == 0
+    assert capsys.readouterr() == ("toy-clip, optimised: present\n", "")
+    assert run(["profiles", "show", str(tmp_path)]) == 0
+    assert "#   toy-clip, optimised: present" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lost", ["pins", "optimised"])
+def test_by_name_nothing_is_fetched_where_the_onnx_files_are_missing(
+    lost: str, fetched_once: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profile = load_profile(profile_with(tmp_path, fetched_once))
+    # Without the record of what was fetched nobody knows of which bytes the ONNX files are.
+    shutil.rmtree(weights_root(None) / lost)
+    with pytest.raises(WeightsError, match="`reelgenre models optimise toy-clip`"):
+        build_extractors(profile)
+    assert run(["models", "pull", "--profile", str(tmp_path), "--yes"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "toy-clip, optimised: missing\n"
+    assert "`reelgenre models optimise toy-clip`" in err
 
 
 @pytest.mark.parametrize("name", ["model.int8.onnx", "preprocessor_config.json"])

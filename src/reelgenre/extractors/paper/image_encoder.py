@@ -128,18 +128,20 @@ def image_encoder(settings: ImageEncoderSettings, loading: Loading) -> Extractor
         WeightsError: weights are missing, damaged or of another kind, or not optimised yet.
         RecipeError: the precision does not go with the runtime.
     """
-    weights = loading.weights(settings.weights)
     model: ImageModel
     if settings.onnx:
-        from reelgenre.extractors.paper.image_onnx import open_optimised
+        from reelgenre.extractors.paper.image_onnx import OnnxImageModel, find_optimised
 
-        optimised = open_optimised(weights, settings.precision, loading.threads)
+        optimised = OnnxImageModel(
+            find_optimised(settings.weights, loading.folder), settings.precision, loading.threads
+        )
         return ImageEncoder(settings.modality, optimised, optimised.preprocessing)
     from reelgenre.extractors.paper.device import choose_device, choose_dtype, limit_threads
     from reelgenre.extractors.paper.image_torch import TorchImageModel
 
     device = choose_device(loading.device)
     limit_threads(loading.threads)
+    weights = loading.weights(settings.weights)
     folder = model_folder(weights)
     model = TorchImageModel(
         folder,

@@ -20,12 +20,11 @@ from reelgenre.errors import RecipeError, WeightsError
 from reelgenre.extractors.paper.image_preprocess import (
     PREPROCESSOR,
     Preprocessing,
-    model_folder,
     read_preprocessing,
 )
 from reelgenre.extractors.sessions import open_session
 from reelgenre.extractors.settings import Precision
-from reelgenre.weights import ResolvedWeights
+from reelgenre.weights import Artefact, names_folder, where
 from reelgenre.weights.cache import sha256_of, weights_root
 
 OPTIMISED = "optimised.json"
@@ -110,32 +109,37 @@ class OnnxImageModel:
         return np.concatenate(parts)
 
 
-def open_optimised(
-    weights: ResolvedWeights, precision: Precision, threads: int | None = None
-) -> OnnxImageModel:
-    """The optimised files of some weights: in their own folder or in the weights cache.
+def find_optimised(weights: str, base: Path) -> Path:
+    """The folder with the optimised files of some weights, which need not be there themselves.
+
+    Args:
+        weights: a registered name, or a folder of the user's own, written with a slash: the
+            optimised files' own or that of the weights they were made of.
+        base: where a relative folder starts from.
 
     Raises:
-        WeightsError: they are not there, or damaged.
-        RecipeError: there is no file of that precision.
+        WeightsError: the files are not there; nothing is fetched, since they are made here.
     """
-    own = model_folder(weights)
-    folder = own if (own / OPTIMISED).is_file() else optimised_folder(weights)
-    if not (folder / OPTIMISED).is_file():
+    report = where(weights, base=base)
+    own = report.paths.get(OPTIMISED)
+    if own is not None:
+        return own.parent
+    # What was never fetched here was never optimised here either.
+    folder = optimised_folder(report.artefact) if report.artefact.pinned else None
+    if folder is None or not (folder / OPTIMISED).is_file():
+        spelled = report.artefact.source if names_folder(weights) else weights
         raise WeightsError(
-            f"{weights.artefact.name} has not been optimised on this machine: {folder} is not "
-            "there",
-            f"Run `reelgenre models optimise {weights.artefact.name}`, or set `onnx: false`",
+            f"the ONNX files of {weights} are not on this machine",
+            f"Make them with `reelgenre models optimise {spelled}` (which fetches the weights where"
+            " they are missing), name a folder as the weights that it wrote elsewhere with --out, "
+            "or set `onnx: false`",
         )
-    return OnnxImageModel(folder, precision, threads)
+    return folder
 
 
-def optimised_folder(weights: ResolvedWeights) -> Path:
+def optimised_folder(artefact: Artefact) -> Path:
     """Where the weights cache keeps the optimised files; other weights are another folder."""
-    artefact = weights.artefact
-    # A folder of the user's own has its path for a name.
-    name = Path(artefact.name).name
-    return weights_root(None) / "optimised" / name / artefact.digest[:16]
+    return weights_root(None) / "optimised" / artefact.name / artefact.digest[:16]
 
 
 def read_optimised(folder: Path) -> Optimised:
