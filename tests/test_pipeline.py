@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.clips import title, write_clip
 
 from reelgenre import GenrePipeline, GenreResult, MediaError, RecipeError
+from reelgenre.classifiers import ClassifierConfig, FeatureConfig, Mlp
+from reelgenre.classifiers.build import build_module
+from reelgenre.classifiers.saving import save_pretrained
 from reelgenre.extractors import Extraction, ExtractorSpec
 from reelgenre.media import Frames, MediaView
 
@@ -65,6 +69,32 @@ def test_any_subset_of_modalities_works(sample_trailer: Path) -> None:
     assert list(result.modalities) == ["screen_text"]
     assert {item.modality for item in result.evidence} == {"screen_text"}
     assert len(result.genres) == 21
+
+
+@pytest.mark.parametrize(
+    ("reads", "runs"),
+    [
+        ("screen_text", ["screen_text"]),
+        # Words are those of what was said and shown.
+        ("words", ["speech", "screen_text", "words"]),
+    ],
+)
+def test_only_what_the_classifier_reads_is_extracted(
+    reads: str, runs: list[str], tmp_path: Path
+) -> None:
+    inputs = {reads: FeatureConfig(dim=384 if reads == "screen_text" else 21, pooling="mean")}
+    config = ClassifierConfig(architecture=Mlp(hidden=()), labels=("Drama",), features=inputs)
+    model = tmp_path / "model"
+    save_pretrained(model, build_module(config).eval(), config, "card")
+    pipeline = GenrePipeline.from_pretrained("embedded", model=model, offline=True)
+    assert [extractor.spec.name for extractor in pipeline.extractors] == runs
+    titles = write_clip(tmp_path / "titles.mp4", [(title("THE LAST WITNESS"), 1.0)])
+    result = pipeline(titles)
+    assert list(result.modalities) == list(result.model.fingerprints) == runs
+    asked = GenrePipeline.from_pretrained(
+        "embedded", model=model, modalities=["frames", reads], offline=True
+    )
+    assert {extractor.spec.name for extractor in asked.extractors} == {"frames", reads}
 
 
 def test_words_need_a_modality_that_finds_text() -> None:

@@ -67,7 +67,8 @@ class GenrePipeline:
         Args:
             name: a shipped profile's name, or a profile file of your own.
             model: classifier folder to use in place of the profile's own.
-            modalities: only these of the profile's; None means all.
+            modalities: these of the profile's; None means those that the classifier reads, and
+                those whose text they are made of.
             threads: processor threads of each model; None means one per core.
             device: of torch models: ``auto``, ``cpu``, ``cuda``, ``mps``.
             offline: never fetch; None follows the environment.
@@ -90,7 +91,8 @@ class GenrePipeline:
             )
         classifier = GenreClassifier.from_pretrained(folder)
         inputs = classifier.config.features
-        if not set(profile.modalities) & set(inputs):
+        read = profile.needed_for(inputs)
+        if not read:
             raise RecipeError(
                 f"the classifier {classifier.name} reads {', '.join(inputs)}, of which the profile "
                 f"{profile.name} has none",
@@ -98,7 +100,7 @@ class GenrePipeline:
             )
         extractors = build_extractors(
             profile,
-            modalities=modalities,
+            modalities=read if modalities is None else modalities,
             threads=threads,
             device=device,
             offline=offline,

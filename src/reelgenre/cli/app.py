@@ -86,7 +86,10 @@ def classify(
     ] = None,
     modalities: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Use only these of the profile's modalities."),
+        typer.Option(
+            metavar="A,B",
+            help="Use these of the profile's modalities. Default: what the classifier reads.",
+        ),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Processor threads of each model.", min=1)

@@ -16,7 +16,7 @@ its extractors by kind, so that a file of the user's own can choose and set them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from os import PathLike
@@ -89,6 +89,12 @@ class Profile(Strict):
     def modalities(self) -> tuple[str, ...]:
         """Names of its modalities, in order."""
         return tuple(settings.modality for settings in self.extractors)
+
+    def needed_for(self, names: Collection[str]) -> tuple[str, ...]:
+        """Those of ``names`` that it has, and the modalities whose text one of them takes."""
+        chosen = [settings for settings in self.extractors if settings.modality in names]
+        sources = {one for s in chosen if isinstance(s, WordsSettings) for one in s.of}
+        return tuple(name for name in self.modalities if name in names or name in sources)
 
     @property
     def artefacts(self) -> tuple[str, ...]:
