@@ -1,7 +1,7 @@
 """The command line: thin modules that call the public API, each importing what it needs late.
 
 Exit codes: 0 all fine, 1 nothing could be done, 2 wrong usage, 3 some files failed and the rest
-was done, 130 interrupted.
+was done, 130 interrupted, 143 told to end by SIGTERM.
 """
 
 from __future__ import annotations

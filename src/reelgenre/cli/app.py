@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from reelgenre.cli import data, evaluate, experiment, optimise, predict, store, train, tune
+from reelgenre.cli import (
+    data,
+    evaluate,
+    experiment,
+    extract,
+    optimise,
+    predict,
+    store,
+    train,
+    tune,
+)
 from reelgenre.cli.exits import OK
 
 app = typer.Typer(
@@ -212,5 +222,5 @@ app.add_typer(store.app, name="store")
 app.add_typer(data.app, name="data")
 predict.register(app, models)
 optimise.register(models)
-for command in (train.train, tune.tune, evaluate.evaluate, experiment.experiment):
+for command in (extract.extract, train.train, tune.tune, evaluate.evaluate, experiment.experiment):
     app.command()(command)

@@ -12,21 +12,13 @@ from typing import IO, Any
 
 from reelgenre.cli.exits import FAILED, INTERRUPTED, OK, SOME_FAILED, USAGE
 from reelgenre.cli.progress import Progress
-from reelgenre.cli.render import render_result
+from reelgenre.cli.render import render_result, shown
 from reelgenre.errors import MediaError, RecipeError
+from reelgenre.media.collecting import collect_media
 from reelgenre.pipeline import GenrePipeline
 from reelgenre.results import GenreResult
 
 _log = logging.getLogger("reelgenre.cli")
-
-# In a folder only files with these endings are taken; a file that is named is always tried.
-MEDIA_SUFFIXES = frozenset(
-    {
-        *("3g2", "3gp", "asf", "avi", "flac", "flv", "gif", "m2ts", "m2v", "m4a", "m4v", "mka"),
-        *("mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "mts", "mxf", "oga", "ogg", "ogm", "ogv"),
-        *("opus", "rm", "rmvb", "ts", "vob", "wav", "webm", "wma", "wmv", "y4m"),
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -66,13 +58,18 @@ def classify_all(request: Request) -> int:
     Returns:
         The exit code: 0, 1 (all failed), 2 (nothing to do), 3 (some failed) or 130.
     """
-    files, failures = _collect(request.paths)
+    collected = collect_media(request.paths)
+    files = collected.files
+    failures = [
+        Failure(str(error.filename), f"{error.filename}: {error.strerror}", "Allow reading")
+        for error in collected.unreadable
+    ]
     if request.jsonl in files:
         raise RecipeError(f"{request.jsonl} is one of the videos", "Name another file for --jsonl")
     done = _already_done(request.jsonl) if request.resume and request.jsonl else set()
-    todo = [path for path in files if _shown(path) not in done]
+    todo = [path for path in files if shown(path) not in done]
     if not files and not failures:
-        folders = ", ".join(map(_shown, request.paths))
+        folders = ", ".join(map(shown, request.paths))
         sys.stderr.write(
             f"reelgenre: no media files in {folders}. Name the files themselves if their "
             "endings are unusual.\n"
@@ -88,7 +85,7 @@ def classify_all(request: Request) -> int:
             try:
                 for path in todo:
                     assert pipeline is not None
-                    progress.start(_shown(path))
+                    progress.start(shown(path))
                     outcome = _classify(pipeline, path, request, progress)
                     if isinstance(outcome, Failure):
                         failures.append(outcome)
@@ -121,37 +118,14 @@ def _classify(
     try:
         return pipeline(path, threshold=request.threshold, hook=progress.hook)
     except MediaError as error:
-        return Failure(_shown(path), error.cause, error.remedy)
+        return Failure(shown(path), error.cause, error.remedy)
     except Exception as error:  # noqa: BLE001 - one file must not cost the night's other files
-        _log.debug("%s failed", _shown(path), exc_info=True)
+        _log.debug("%s failed", shown(path), exc_info=True)
         return Failure(
-            _shown(path),
-            f"{_shown(path)}: unexpected {type(error).__name__}: {error}",
+            shown(path),
+            f"{shown(path)}: unexpected {type(error).__name__}: {error}",
             "This is a fault of reelgenre: report it with what `reelgenre --verbose` prints",
         )
-
-
-def _collect(paths: tuple[Path, ...]) -> tuple[list[Path], list[Failure]]:
-    """Files to classify, each once, folders walked in sorted order."""
-    files: dict[Path, None] = {}
-    failures: list[Failure] = []
-    for path in paths:
-        if not path.is_dir():
-            files[path] = None
-            continue
-
-        def unreadable(error: OSError) -> None:
-            failures.append(
-                Failure(str(error.filename), f"{error.filename}: {error.strerror}", "Allow reading")
-            )
-
-        for folder, subfolders, names in os.walk(path, onerror=unreadable):
-            subfolders.sort()
-            for name in sorted(names):
-                file = Path(folder, name)
-                if file.suffix[1:].lower() in MEDIA_SUFFIXES and not name.startswith("."):
-                    files[file] = None
-    return list(files), failures
 
 
 def _already_done(jsonl: Path) -> set[str]:
@@ -234,11 +208,6 @@ class _Output:
 
 def _json(entry: dict[str, Any], indent: int | None = None) -> str:
     return json.dumps(entry, ensure_ascii=False, allow_nan=False, indent=indent)
-
-
-def _shown(path: Path) -> str:
-    """The path as text that can always be printed and written."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _summary(count: int, skipped: int, failures: list[Failure]) -> int:

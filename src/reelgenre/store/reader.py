@@ -153,19 +153,14 @@ class StoreReader:
         Returns:
             Fingerprints by content hash; nothing for complete videos.
         """
-        done = {
-            fingerprint: {
-                content_hash
-                for content_hash, outcome in self._outcomes.get(fingerprint, {}).items()
-                if not (retry_failed and outcome.status == "failed")
-            }
-            for fingerprint in extractors
-        }
+        outcomes = {fingerprint: self._outcomes.get(fingerprint, {}) for fingerprint in extractors}
+
+        def lacks(content_hash: str, fingerprint: str) -> bool:
+            outcome = outcomes[fingerprint].get(content_hash)
+            return outcome is None or (retry_failed and outcome.status == "failed")
+
         wanted = self.videos if videos is None else videos
-        lacking = {
-            content_hash: tuple(f for f, have in done.items() if content_hash not in have)
-            for content_hash in wanted
-        }
+        lacking = {key: tuple(f for f in outcomes if lacks(key, f)) for key in wanted}
         return {content_hash: f for content_hash, f in lacking.items() if f}
 
     def info(self) -> StoreInfo:

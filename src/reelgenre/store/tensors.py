@@ -108,6 +108,20 @@ def digest(values: NDArray[Any], times: NDArray[np.float32]) -> str:
     return sha.hexdigest()
 
 
+def as_stored(sequence: FeatureSequence, precision: Precision) -> NDArray[Any]:
+    """The values in a store's precision.
+
+    Raises:
+        ValueError: a value is too large for float16.
+    """
+    with np.errstate(over="ignore"):
+        values: NDArray[Any] = sequence.values.astype(precision)
+    if not np.isfinite(values).all():
+        largest = float(np.abs(sequence.values).max())
+        raise ValueError(f"{sequence.made_by} has values up to {largest:.3g}, beyond {precision}")
+    return values
+
+
 def encode(sequence: FeatureSequence, precision: Precision, about: Mapping[str, str]) -> bytes:
     """A feature file.
 
@@ -119,11 +133,7 @@ def encode(sequence: FeatureSequence, precision: Precision, about: Mapping[str, 
     Raises:
         ValueError: a value is too large for float16.
     """
-    with np.errstate(over="ignore"):
-        values = sequence.values.astype(precision)
-    if not np.isfinite(values).all():
-        largest = float(np.abs(sequence.values).max())
-        raise ValueError(f"{sequence.made_by} has values up to {largest:.3g}, beyond {precision}")
+    values = as_stored(sequence, precision)
     metadata = {
         **about,
         "made_by": sequence.made_by,
