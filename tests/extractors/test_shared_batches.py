@@ -21,7 +21,7 @@ Rows = NDArray[Any]
 
 
 class Model:
-    """Doubles and sums each row; notes what it was given, and that it is never entered twice.
+    """Doubles and sums each row; notes what it was given, and how many threads are in it.
 
     Args:
         before: called with every batch before it is computed.
@@ -29,17 +29,19 @@ class Model:
 
     def __init__(self, before: Callable[[Rows], None] = lambda rows: None) -> None:
         self.given: list[Rows] = []
-        self._inside = threading.Lock()
+        self.most_inside = 0
+        self._inside: list[None] = []
         self._before = before
 
     def __call__(self, rows: Rows) -> Outputs:
-        assert self._inside.acquire(blocking=False), "two threads are in the model"
+        self._inside.append(None)
+        self.most_inside = max(self.most_inside, len(self._inside))
+        self.given.append(rows)
         try:
-            self.given.append(rows)
             self._before(rows)
             return 2 * rows, rows.reshape(len(rows), -1).sum(axis=1)
         finally:
-            self._inside.release()
+            self._inside.pop()
 
     @property
     def sizes(self) -> list[int]:
@@ -55,8 +57,8 @@ def check(outputs: Outputs, rows: Rows) -> None:
 class Crowd:
     """Threads whose requests all wait while the model is busy with a first one."""
 
-    def __init__(self, model: Model, most: int) -> None:
-        self.batches = SharedBatches(model, most)
+    def __init__(self, model: Model, most: int, at_once: int = 1) -> None:
+        self.batches = SharedBatches(model, most, at_once)
         self._pool = ThreadPoolExecutor(16)
 
     def __enter__(self) -> Crowd:
@@ -67,10 +69,10 @@ class Crowd:
 
     def hand_in(self, rows: Rows) -> Future[Outputs]:
         """In a thread of its own; returns once it waits or computes."""
-        before = len(self.batches._waiting)
+        before = len(self.batches._requests)
         future = self._pool.submit(self.batches, rows)
         deadline = time.monotonic() + 10
-        while len(self.batches._waiting) == before:
+        while len(self.batches._requests) == before:
             assert time.monotonic() < deadline
             time.sleep(0.001)
         return future
@@ -102,6 +104,7 @@ def _many_switches() -> Iterator[None]:
 @settings(max_examples=40, deadline=None)
 @given(
     most=st.integers(1, 6),
+    at_once=st.integers(1, 3),
     # Of each thread: how many rows it hands in at a time, how wide they are, and whether they are
     # ones that the model refuses.
     threads=st.lists(
@@ -115,7 +118,7 @@ def _many_switches() -> Iterator[None]:
     ),
 )
 def test_each_thread_gets_its_own_rows(
-    most: int, threads: list[list[tuple[int, int, bool]]]
+    most: int, at_once: int, threads: list[list[tuple[int, int, bool]]]
 ) -> None:
     def refuse(batch: Rows) -> None:
         time.sleep(0)
@@ -123,7 +126,7 @@ def test_each_thread_gets_its_own_rows(
             raise RuntimeError("refused")
 
     model = Model(refuse)
-    batches = SharedBatches(model, most)
+    batches = SharedBatches(model, most, at_once)
     start = threading.Barrier(len(threads))
 
     def work(number: int) -> None:
@@ -139,7 +142,8 @@ def test_each_thread_gets_its_own_rows(
     with ThreadPoolExecutor(len(threads)) as pool:
         list(pool.map(work, range(len(threads))))
     assert max(model.sizes) <= most
-    assert not batches._waiting
+    assert model.most_inside <= at_once
+    assert not batches._requests
 
 
 def test_who_is_alone_is_not_kept_waiting() -> None:
@@ -192,6 +196,27 @@ def test_only_rows_of_one_shape_and_type_are_put_together() -> None:
     assert sorted(model.sizes) == [1, 1, 1, 2]
 
 
+def test_several_threads_may_be_in_the_model_where_it_allows_that() -> None:
+    both = threading.Barrier(2)
+    event = threading.Event()
+
+    def meet(batch: Rows) -> None:
+        if len(model.given) <= 2:
+            both.wait(10)
+        assert event.wait(10)
+
+    model = Model(meet)
+    given = [rows(1, 100 * i) for i in range(5)]
+    with Crowd(model, 8, at_once=2) as crowd:
+        futures = [crowd.hand_in(mine) for mine in given]
+        event.set()
+        for future, mine in zip(futures, given, strict=True):
+            check(future.result(10), mine)
+    # Two met in the model; the others were put together meanwhile.
+    assert model.most_inside == 2
+    assert model.sizes == [1, 1, 3]
+
+
 def test_an_error_reaches_only_the_thread_whose_rows_it_is_about() -> None:
     event = threading.Event()
 
@@ -228,7 +253,7 @@ def test_a_thread_that_is_ended_in_the_model_leaves_the_others_their_turn() -> N
         futures = [crowd.hand_in(mine) for mine in given]
         event.set()
         errors = [future.exception(10) for future in futures]
-        assert not crowd.batches._waiting
+        assert not crowd.batches._requests
     assert [type(error) for error in errors if error is not None] == [SystemExit]
     for future, mine, error in zip(futures, given, errors, strict=True):
         if error is None:

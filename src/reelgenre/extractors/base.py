@@ -83,7 +83,8 @@ class Extractor(Protocol):
     """Turns one kind of media stream into a feature sequence.
 
     Weights are loaded when it is made, once; ``extract`` may be called for any number of videos,
-    from one thread at a time.
+    from several threads at once, a view in each. No video's features depend on which others are
+    in flight, beyond the rounding of floating-point sums.
     """
 
     @property
@@ -98,7 +99,10 @@ class Extractor(Protocol):
 
 
 class TextExtractor(Protocol):
-    """Turns the text that others found into a feature sequence of its own."""
+    """Turns the text that others found into a feature sequence of its own.
+
+    ``derive``, too, may be called from several threads at once.
+    """
 
     @property
     def spec(self) -> ExtractorSpec:

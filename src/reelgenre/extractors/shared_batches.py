@@ -15,9 +15,10 @@ Outputs = tuple[NDArray[Any], ...]
 
 @dataclass(eq=False)
 class _Request:
-    """What one thread handed in, and what became of it."""
+    """What one thread handed in, whether it is being computed, and what became of it."""
 
     rows: NDArray[Any]
+    taken: bool = False
     outputs: Outputs | None = None
     error: Exception | None = None
 
@@ -25,30 +26,38 @@ class _Request:
     def done(self) -> bool:
         return self.outputs is not None or self.error is not None
 
+    @property
+    def waiting(self) -> bool:
+        return not (self.taken or self.done)
+
 
 class SharedBatches:
     """A model that any number of threads may call at once, and that computes their rows together.
 
-    A thread that finds the model idle computes at once. What the others hand in meanwhile waits,
-    and the first of them to go on takes along as much of it as a batch holds. So batches grow with
-    the load: nobody waits for a timer, there is no thread behind this, and who is alone pays for a
-    lock. Only one thread at a time is in the model, so the model itself may keep state.
+    A thread that finds the model free computes at once. What others hand in meanwhile waits, and
+    the first of them to go on takes along as much of it as a batch holds. So batches grow with the
+    load: nobody waits for a timer, there is no thread behind this, and who is alone pays for a
+    lock.
 
     Rows are put together where they are of one shape and type. A model must give the same for a
     row whatever its neighbours are.
 
     Args:
-        compute: takes rows [N, ...] and gives one or several arrays [N, ...]; ``compute`` itself
-            moves them to the model's device and back.
+        compute: takes rows [N, ...] and gives one or several arrays [N, ...]; it moves them to the
+            model's device and back itself.
         most: rows in a batch.
+        at_once: threads that may be in the model at a time; with 1, it may keep state. More of
+            them leave less to be put together.
     """
 
-    def __init__(self, compute: Callable[[NDArray[Any]], Outputs], most: int) -> None:
+    def __init__(
+        self, compute: Callable[[NDArray[Any]], Outputs], most: int, at_once: int = 1
+    ) -> None:
         self._compute = compute
         self._most = most
+        self._free = at_once
         self._changed = threading.Condition()
-        self._waiting: list[_Request] = []
-        self._busy = False
+        self._requests: list[_Request] = []
 
     def __call__(self, rows: NDArray[Any]) -> Outputs:
         """The model's outputs for these rows, one or more, in their order.
@@ -65,39 +74,46 @@ class SharedBatches:
     def _hand_in(self, rows: NDArray[Any]) -> Outputs:
         request = _Request(rows)
         with self._changed:
-            self._waiting.append(request)
+            self._requests.append(request)
         try:
             while batch := self._turn(request):
                 try:
                     self._run(batch)
                 finally:
-                    with self._changed:
-                        self._busy = False
-                        self._changed.notify_all()
+                    self._end_turn(batch)
         finally:
             with self._changed:
-                self._waiting.remove(request)
+                self._requests.remove(request)
         if request.error is not None:
             raise request.error
         assert request.outputs is not None
         return request.outputs
 
     def _turn(self, request: _Request) -> list[_Request]:
-        """The batch to compute, once the model is idle; nothing once another thread did it."""
+        """The batch to compute, once the model is free; nothing once another thread did it."""
         with self._changed:
-            self._changed.wait_for(lambda: request.done or not self._busy)
+            self._changed.wait_for(lambda: request.done or (request.waiting and self._free))
             if request.done:
                 return []
-            self._busy = True
+            self._free -= 1
             # The oldest is always taken, so nobody waits for ever.
-            undone = [other for other in self._waiting if not other.done]
+            waiting = [other for other in self._requests if other.waiting]
             batch: list[_Request] = []
             room = self._most
-            for other in undone:
-                if len(other.rows) <= room and _alike(other.rows, undone[0].rows):
+            for other in waiting:
+                if len(other.rows) <= room and _alike(other.rows, waiting[0].rows):
+                    other.taken = True
                     batch.append(other)
                     room -= len(other.rows)
             return batch
+
+    def _end_turn(self, batch: list[_Request]) -> None:
+        with self._changed:
+            self._free += 1
+            for request in batch:
+                # Not done where this thread was ended in the model: others must do it then.
+                request.taken = False
+            self._changed.notify_all()
 
     def _run(self, batch: list[_Request]) -> None:
         try:

@@ -213,10 +213,8 @@ def test_whisper_goes_where_ctranslate2_can_run(
 
     monkeypatch.setattr(speech_reading, "SpeechRecogniser", recogniser)
     settings = SpeechTokensSettings(kind="speech_tokens", other_languages="translate")
-    for torch_device, count in (("cuda:1", 2), ("cuda", 0), ("mps", 0), ("cpu", 2)):
-        monkeypatch.setattr(
-            speech_reading, "choose_device", lambda _, name=torch_device: torch.device(name)
-        )
+    for name, count in (("cuda:1", 2), ("cuda", 0), ("mps", 0), ("cpu", 2)):
+        monkeypatch.setattr(speech_reading, "torch_device", lambda _, name=name: torch.device(name))
         monkeypatch.setattr(ctranslate2, "get_cuda_device_count", lambda count=count: count)
         load_speech_reading(settings, Loading(folder.parent))
     assert devices == ["cuda:1", "cpu", "cpu", "cpu"]

@@ -15,7 +15,7 @@ from reelgenre.errors import WeightsError
 from reelgenre.extractors.base import Extractor
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper.checkpoints import load_pretrained
-from reelgenre.extractors.paper.device import choose_device, choose_dtype
+from reelgenre.extractors.paper.device import choose_dtype, torch_device
 from reelgenre.extractors.paper.mel import KaldiFilterBank
 from reelgenre.extractors.paper.sound import Cut, SoundExtractor
 from reelgenre.extractors.settings import AstSettings
@@ -97,7 +97,7 @@ def ast(settings: AstSettings, loading: Loading) -> Extractor:
         RecipeError: the precision cannot be had here.
     """
     weights = loading.weights(settings.weights)
-    device = choose_device(loading.device)
+    device = torch_device(loading)
     network = AstNetwork(weights.folder, device, choose_dtype(settings.precision, device)).eval()
     return SoundExtractor(
         settings.modality,

@@ -15,7 +15,7 @@ from reelgenre.extractors.base import Extractor
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper.audioset import audioset_classes
 from reelgenre.extractors.paper.beats_network import BANDS, BeatsConfig, BeatsEncoder
-from reelgenre.extractors.paper.device import choose_device, choose_dtype
+from reelgenre.extractors.paper.device import choose_dtype, torch_device
 from reelgenre.extractors.paper.mel import KaldiFilterBank
 from reelgenre.extractors.paper.sound import Cut, SoundExtractor
 from reelgenre.extractors.paper.state_dicts import fill, one_file, read_checkpoint, tensors
@@ -102,7 +102,7 @@ def beats(settings: BeatsSettings, loading: Loading) -> Extractor:
         RecipeError: the precision cannot be had here.
     """
     weights = loading.weights(settings.weights)
-    device = choose_device(loading.device)
+    device = torch_device(loading)
     names = audioset_classes(weights)
     network, config = load_beats(one_file(weights, ".pt", ".pth"))
     network.encoder.to(choose_dtype(settings.precision, device))

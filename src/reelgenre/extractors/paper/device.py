@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 
 from reelgenre.errors import RecipeError
+from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.settings import Precision
+from reelgenre.extractors.shared_batches import Outputs, SharedBatches
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one, then MPS, then the CPU.
+# On a GPU.
+_VIDEOS_IN_A_BATCH = 4
+
+
+def torch_device(loading: Loading) -> torch.device:
+    """Where torch models run; every builder of one asks here.
+
+    ``auto`` is CUDA where there is one, then MPS, then the CPU. Torch has one number of threads
+    for the whole process, so the last profile that states one decides. A thread keeps the number
+    that it first computed with; extractors run in new threads for each video.
 
     Raises:
         RecipeError: no such device on this machine.
     """
+    if loading.threads is not None:
+        torch.set_num_threads(loading.threads)
+    name = loading.device
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -53,10 +71,30 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return torch.float16
 
 
-def limit_threads(threads: int | None) -> None:
-    """Let torch compute with so many threads on the CPU; None leaves it as it is.
+def share(
+    compute: Callable[[NDArray[Any]], Outputs],
+    device: torch.device,
+    rows: int,
+    *,
+    keeps_state: bool = False,
+) -> SharedBatches:
+    """A torch model for all videos in flight.
 
-    Torch has one such number for the whole process.
+    On a GPU their rows are put together, since those of one video do not fill it. A CPU gains
+    nothing by that; there, as many videos compute side by side as its cores have threads for.
+
+    Args:
+        compute: the model; see :class:`~reelgenre.extractors.shared_batches.SharedBatches`.
+        device: of the model, as :func:`torch_device` gave it to this thread.
+        rows: what one video hands in at most.
+        keeps_state: only one thread at a time may be in the model.
     """
-    if threads is not None:
-        torch.set_num_threads(threads)
+    if device.type != "cpu":
+        return SharedBatches(compute, _VIDEOS_IN_A_BATCH * rows)
+    at_once = 1 if keeps_state else max(1, _cores() // torch.get_num_threads())
+    return SharedBatches(compute, rows, at_once)
+
+
+def _cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

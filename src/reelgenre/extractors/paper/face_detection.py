@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,15 +72,12 @@ class YuNet:
 
     def __init__(self, model: Path, sha256: str) -> None:
         self.identity = f"{sha256} {LONGER_SIDE} {LEAST_SCORE} {_SAME_FACE}"
+        # A detector of OpenCV's keeps the size and the layers of its picture while it works, so
+        # each thread borrows one of its own; there are as many as ever worked at once.
+        self._idle: list[cv2.FaceDetectorYN] = []
         try:
             # As bytes: OpenCV cannot open every file name on every system.
-            content = np.frombuffer(model.read_bytes(), np.uint8)
-            create: Any = cv2.FaceDetectorYN.create
-            nothing, side = np.empty(0, np.uint8), LONGER_SIDE
-            with _quiet():
-                self._detector: cv2.FaceDetectorYN = create(
-                    "onnx", content, nothing, (side, side), LEAST_SCORE, _SAME_FACE, _CANDIDATES
-                )
+            self._content = np.frombuffer(model.read_bytes(), np.uint8)
             self.find(np.zeros((64, 64, 3), np.uint8))
         except (OSError, cv2.error) as error:
             raise WeightsError(
@@ -95,8 +93,9 @@ class YuNet:
         picture = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
         if scale < 1:
             picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        self._detector.setInputSize(size)
-        rows = self._detector.detect(picture)[1]
+        with self._borrowed() as detector:
+            detector.setInputSize(size)
+            rows = detector.detect(picture)[1]
         across, down = width / size[0], height / size[1]
         faces = []
         for row in () if rows is None else rows:
@@ -115,13 +114,38 @@ class YuNet:
                 faces.append(face)
         return sorted(faces, key=lambda face: (-face.area, face.top, face.left))
 
+    @contextlib.contextmanager
+    def _borrowed(self) -> Iterator[cv2.FaceDetectorYN]:
+        try:
+            detector = self._idle.pop()
+        except IndexError:
+            detector = self._make()
+        try:
+            yield detector
+        finally:
+            self._idle.append(detector)
+
+    def _make(self) -> cv2.FaceDetectorYN:
+        create: Any = cv2.FaceDetectorYN.create
+        nothing, size = np.empty(0, np.uint8), (LONGER_SIDE, LONGER_SIDE)
+        with _quiet():
+            detector: cv2.FaceDetectorYN = create(
+                "onnx", self._content, nothing, size, LEAST_SCORE, _SAME_FACE, _CANDIDATES
+            )
+        return detector
+
+
+_log_level = threading.Lock()
+
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """OpenCV 5 warns on standard error that its graphs choose no device, which nobody asked for."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
+    # The level is the process's, so what one thread puts back must be what it was before all.
+    with _log_level:
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(level)

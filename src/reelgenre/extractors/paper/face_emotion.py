@@ -15,18 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import ViTForImageClassification
 
 from reelgenre.errors import WeightsError
 from reelgenre.extractors.base import Evidence, Extraction, Extractor, ExtractorSpec, fingerprint
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper.checkpoints import load_pretrained
-from reelgenre.extractors.paper.device import choose_device, choose_dtype, limit_threads
+from reelgenre.extractors.paper.device import choose_dtype, share, torch_device
 from reelgenre.extractors.paper.face_detection import FaceDetector, YuNet
 from reelgenre.extractors.paper.image_encoder import batches, require_finite
 from reelgenre.extractors.paper.image_preprocess import model_folder, read_preprocessing
 from reelgenre.extractors.paper.state_dicts import one_file
 from reelgenre.extractors.settings import FaceEmotionSettings
+from reelgenre.extractors.shared_batches import Outputs
 from reelgenre.media import Frames, MediaView
 from reelgenre.sequences import FeatureSequence
 
@@ -65,15 +67,18 @@ class ExpressionModel:
     def __init__(
         self, folder: Path, identity: str, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self._model: Any = load_pretrained(
-            ViTForImageClassification, folder, device=device, dtype=dtype
-        )
+        model: Any = load_pretrained(ViTForImageClassification, folder, device=device, dtype=dtype)
+        # What is wanted stands before the last normalisation. Asking for hidden states instead
+        # would have transformers 5.0 patch the model at every call, which threads must not.
+        self._norm, model.vit.layernorm = model.vit.layernorm, nn.Identity()
+        self._encoder, self._classifier = model.vit, model.classifier
         self._prepare = read_preprocessing(folder)
         self._device, self._dtype = device, dtype
-        config: Any = self._model.config
+        config: Any = model.config
         self._labels: dict[int, str] = config.id2label
         self.dim = int(config.hidden_size)
         self.identity = f"{identity} {self._prepare.identity}"
+        self._batches = share(self._compute, device, _BATCH)
         if (self._prepare.height, self._prepare.width) != (config.image_size, config.image_size):
             raise WeightsError(
                 f"{folder} prepares pictures of another size than its model takes",
@@ -86,19 +91,22 @@ class ExpressionModel:
         Raises:
             WeightsError: the model gives numbers that are not finite.
         """
-        prepared = torch.from_numpy(np.stack([self._prepare(face) for face in faces]))
-        with torch.inference_mode():
-            output = self._model(
-                pixel_values=prepared.to(self._device, self._dtype), output_hidden_states=True
-            )
-            features = output.hidden_states[-1][:, 0].float().cpu().numpy()
-            best, index = output.logits.float().softmax(dim=-1).cpu().max(dim=-1)
+        prepared = np.stack([self._prepare(face) for face in faces])
+        features, probabilities = self._batches(prepared)
         require_finite(features, "the face expression model")
         return Expressions(
-            np.asarray(features, dtype=np.float32),
-            tuple(self._labels[i] for i in index.tolist()),
-            tuple(best.tolist()),
+            features,
+            tuple(self._labels[i] for i in probabilities.argmax(axis=1).tolist()),
+            tuple(probabilities.max(axis=1).tolist()),
         )
+
+    @torch.inference_mode()
+    def _compute(self, prepared: NDArray[np.float32]) -> Outputs:
+        """Features [N, D] and probabilities [N, C] of prepared faces [N, 3, H, W]."""
+        pixels = torch.from_numpy(prepared).to(self._device, self._dtype)
+        features = self._encoder(pixel_values=pixels).last_hidden_state[:, 0]
+        probabilities = self._classifier(self._norm(features)).float().softmax(dim=-1)
+        return features.float().cpu().numpy(), probabilities.cpu().numpy()
 
 
 class FaceEmotion:
@@ -171,8 +179,7 @@ def face_emotion(settings: FaceEmotionSettings, loading: Loading) -> Extractor:
         RecipeError: the device or precision is not to be had.
     """
     detector, expression = loading.weights(settings.detector), loading.weights(settings.weights)
-    device = choose_device(loading.device)
-    limit_threads(loading.threads)
+    device = torch_device(loading)
     return FaceEmotion(
         settings.modality,
         YuNet(one_file(detector, ".onnx"), detector.artefact.digest),

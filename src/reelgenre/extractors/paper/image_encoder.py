@@ -136,11 +136,10 @@ def image_encoder(settings: ImageEncoderSettings, loading: Loading) -> Extractor
             find_optimised(settings.weights, loading.folder), settings.precision, loading.threads
         )
         return ImageEncoder(settings.modality, optimised, optimised.preprocessing)
-    from reelgenre.extractors.paper.device import choose_device, choose_dtype, limit_threads
+    from reelgenre.extractors.paper.device import choose_dtype, torch_device
     from reelgenre.extractors.paper.image_torch import TorchImageModel
 
-    device = choose_device(loading.device)
-    limit_threads(loading.threads)
+    device = torch_device(loading)
     weights = loading.weights(settings.weights)
     folder = model_folder(weights)
     model = TorchImageModel(

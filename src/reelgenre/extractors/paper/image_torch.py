@@ -19,7 +19,9 @@ from transformers import (
 
 from reelgenre.errors import WeightsError
 from reelgenre.extractors.paper.checkpoints import load_pretrained
+from reelgenre.extractors.paper.device import share
 from reelgenre.extractors.paper.image_preprocess import read_json, read_preprocessing
+from reelgenre.extractors.shared_batches import Outputs
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ _KINDS = {
 }
 # The text tower and the two numbers that scale similarities to it.
 _OTHER_PARTS = r"text_|logit_"
+_BATCH = 16
 
 
 class ImageTower(nn.Module):
@@ -106,9 +109,14 @@ class TorchImageModel:
         self._device, self._dtype = device, dtype
         self.dim = self._tower.dim
         self.identity = identity
+        self._batches = share(self._compute, device, _BATCH)
 
     def encode(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [N, 3, H, W] to float32 [N, D]."""
-        with torch.inference_mode():
-            features = self._tower(torch.from_numpy(pictures).to(self._device, self._dtype))
-        return np.asarray(features.float().cpu().numpy(), dtype=np.float32)
+        (features,) = self._batches(pictures)
+        return features
+
+    @torch.inference_mode()
+    def _compute(self, pictures: NDArray[np.float32]) -> Outputs:
+        features = self._tower(torch.from_numpy(pictures).to(self._device, self._dtype))
+        return (features.float().cpu().numpy(),)

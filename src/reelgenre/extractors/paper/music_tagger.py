@@ -19,7 +19,7 @@ from torch import Tensor
 from reelgenre.errors import WeightsError
 from reelgenre.extractors.base import Extractor
 from reelgenre.extractors.loading import Loading
-from reelgenre.extractors.paper.device import choose_device
+from reelgenre.extractors.paper.device import torch_device
 from reelgenre.extractors.paper.music_networks import (
     LENGTH,
     ChoiCnn,
@@ -132,7 +132,7 @@ def music_tagger(settings: MusicTaggerSettings, loading: Loading) -> Extractor:
         WeightsError: weights are missing, damaged or of another model.
     """
     weights = loading.weights(settings.weights)
-    device = choose_device(loading.device)
+    device = torch_device(loading)
     network = load_music_tagger(one_file(weights, ".h5", ".hdf5", ".pth", ".pt"), settings.reading)
     return SoundExtractor(
         settings.modality,

@@ -19,7 +19,7 @@ from torch.nn import functional
 from reelgenre.errors import WeightsError
 from reelgenre.extractors.base import Extractor
 from reelgenre.extractors.loading import Loading
-from reelgenre.extractors.paper.device import choose_device
+from reelgenre.extractors.paper.device import torch_device
 from reelgenre.extractors.paper.mel import mel_filters, power_spectrogram
 from reelgenre.extractors.paper.music_tags import MAGNATAGATUNE, MILLION_SONG
 from reelgenre.extractors.paper.sound import Cut, SoundExtractor
@@ -168,7 +168,7 @@ def musicnn(settings: MusicnnSettings, loading: Loading) -> Extractor:
         raise WeightsError(
             f"{weights.artefact.name} has no {error.args[0]}", "Pull the weights again"
         ) from error
-    device = choose_device(loading.device)
+    device = torch_device(loading)
     return SoundExtractor(
         settings.modality,
         load_musicnn(index, data).to(device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,12 @@ class PaddleReader:
                 "pip install 'paddleocr>=3,<4'",
             )
         cpu_threads = {} if threads is None else {"cpu_threads": threads}
+        # Paddle's predictors keep their inputs and outputs between calls, and on the CPU they fail
+        # in any other thread than the one that ran them first, lock or no lock.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="paddle")
         try:
-            self._pipeline: Any = paddleocr.PaddleOCR(
+            self._pipeline: Any = self._thread.submit(
+                paddleocr.PaddleOCR,
                 text_detection_model_name=names[0],
                 text_detection_model_dir=str(detection),
                 text_recognition_model_name=names[1],
@@ -69,7 +74,7 @@ class PaddleReader:
                 use_textline_orientation=False,
                 device=device.replace("cuda", "gpu"),
                 **cpu_threads,
-            )
+            ).result()
         except Exception as error:  # Paddle's exceptions share no base
             first = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise WeightsError(
@@ -81,7 +86,8 @@ class PaddleReader:
     def read(self, image: NDArray[np.uint8]) -> list[TextBox]:
         """Lines of text in an RGB uint8 [H, W, 3] picture, from top to bottom."""
         height, width = image.shape[:2]
-        (result,) = self._pipeline.predict(np.ascontiguousarray(image[:, :, ::-1]))
+        picture = np.ascontiguousarray(image[:, :, ::-1])
+        (result,) = self._thread.submit(self._pipeline.predict, picture).result()
         found: list[TextBox] = []
         lines = (result["rec_texts"], result["rec_scores"], result["rec_boxes"])
         for text, score, box in zip(*lines, strict=True):

@@ -16,7 +16,7 @@ from reelgenre.errors import WeightsError
 from reelgenre.extractors.base import Extractor
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper.audioset import CLASSES, audioset_classes
-from reelgenre.extractors.paper.device import choose_device
+from reelgenre.extractors.paper.device import torch_device
 from reelgenre.extractors.paper.mel import decibels, power_spectrogram
 from reelgenre.extractors.paper.sound import Cut, SoundExtractor
 from reelgenre.extractors.paper.state_dicts import fill, one_file, read_checkpoint, tensors
@@ -128,7 +128,7 @@ def panns(settings: PannsSettings, loading: Loading) -> Extractor:
         WeightsError: weights are missing, damaged or of another model.
     """
     weights = loading.weights(settings.weights)
-    device = choose_device(loading.device)
+    device = torch_device(loading)
     network = load_cnn14(one_file(weights, ".pth", ".pt")).to(device)
     return SoundExtractor(
         settings.modality,

@@ -13,7 +13,7 @@ from reelgenre.extractors.base import Evidence
 from reelgenre.extractors.embedded import english_spelling, text_reader
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.ocr import DETECTION_SIDE, OCR_VERSION, TextBox
-from reelgenre.extractors.paper.device import choose_device
+from reelgenre.extractors.paper.device import torch_device
 from reelgenre.extractors.paper.paddle_reader import PaddleReader
 from reelgenre.extractors.paper.spelling_model import SpellingModel
 from reelgenre.extractors.settings import ScreenSentimentSettings, ScreenTokensSettings
@@ -103,7 +103,7 @@ def _reader(
     models = [
         loading.weights(name) for name in (settings.paddle_detection, settings.paddle_recognition)
     ]
-    device = choose_device(loading.device)
+    device = torch_device(loading)
     reader = PaddleReader(
         models[0].folder,
         models[1].folder,
@@ -128,7 +128,7 @@ def _spelling(
     model = SpellingModel(
         weights.folder,
         weights.artefact.digest,
-        choose_device(loading.device),
+        torch_device(loading),
         prefix=settings.corrector_prefix,
     )
     return model.correct, {"spelling": "model", **model.identity}

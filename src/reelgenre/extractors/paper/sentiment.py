@@ -13,7 +13,7 @@ import numpy as np
 
 from reelgenre.extractors.base import Evidence, Extraction, Extractor, ExtractorSpec, fingerprint
 from reelgenre.extractors.loading import Loading
-from reelgenre.extractors.paper.device import choose_device
+from reelgenre.extractors.paper.device import torch_device
 from reelgenre.extractors.paper.screen_reading import ScreenReading, load_screen_reading
 from reelgenre.extractors.paper.speech_reading import SpeechReading, load_speech_reading
 from reelgenre.extractors.paper.text_classifier import TEXT_CLASSIFIER_VERSION, TextClassifier
@@ -134,7 +134,7 @@ def speech_sentiment(settings: SpeechSentimentSettings, loading: Loading) -> Ext
 
 def _load_sentiment(name: str, loading: Loading) -> Sentiment:
     weights = loading.weights(name)
-    device, digest = choose_device(loading.device), weights.artefact.digest
+    device, digest = torch_device(loading), weights.artefact.digest
     return once(
         ("sentiment", digest, str(device)),
         lambda: Sentiment(TextClassifier(weights.folder, device), digest),

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from reelgenre.extractors.base import Evidence, Extraction, ExtractorSpec, fingerprint
+from reelgenre.extractors.paper.device import share
 from reelgenre.extractors.paper.windows import Window, windows
+from reelgenre.extractors.shared_batches import Outputs
 from reelgenre.media import MediaView, Sound
 from reelgenre.sequences import FeatureSequence
 
@@ -68,7 +69,7 @@ class SoundExtractor:
         tags: names of its tags; empty where it has none.
         identity: all that tells these weights and this preprocessing from others.
         device: of the network.
-        batch: windows that go through the network at once.
+        batch: windows of one video that go through the network at once.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class SoundExtractor:
         self._tags = tuple(tags)
         self._device = device
         self._batch = batch
+        self._batches = share(self._compute, device, batch)
         self.spec = ExtractorSpec(
             name=modality,
             dim=dim,
@@ -114,10 +116,10 @@ class SoundExtractor:
         evidence: list[Evidence] = []
         stream = windows(media.sound(), self._cut.length, self._cut.hop)
         while batch := list(islice(stream, self._batch)):
-            vectors, probabilities = self.encode(np.stack([window.samples for window in batch]))
+            vectors, *tagged = self._batches(self._input(batch))
             features.append(vectors)
             for index, window in enumerate(batch):
-                if probabilities is not None:
+                for probabilities in tagged:
                     evidence += self._heard(window, probabilities[index], len(times))
                 times.append((window.start, window.end))
         if not times:
@@ -127,19 +129,17 @@ class SoundExtractor:
         )
         return Extraction(sequence, tuple(evidence))
 
+    def _input(self, batch: Sequence[Window]) -> NDArray[np.float32]:
+        """Samples float32 [B, N] of windows of one length, with silence behind short ones."""
+        samples = np.stack([window.samples for window in batch])
+        missing = max(0, self._cut.least - samples.shape[1])
+        return np.pad(samples, ((0, 0), (0, missing)))
+
     @torch.inference_mode()
-    def encode(
-        self, samples: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """Vectors float32 [B, D] and tag probabilities [B, K] of samples float32 [B, N]."""
-        batch = torch.from_numpy(samples).to(self._device)
-        missing = self._cut.least - batch.shape[1]
-        if missing > 0:
-            batch = functional.pad(batch, (0, missing))
-        vectors, probabilities = self._network(batch)
-        if probabilities is None:
-            return vectors.float().cpu().numpy(), None
-        return vectors.float().cpu().numpy(), probabilities.float().cpu().numpy()
+    def _compute(self, samples: NDArray[np.float32]) -> Outputs:
+        """Vectors float32 [B, D] and, if it tags, probabilities [B, K] of samples [B, N]."""
+        outputs = self._network(torch.from_numpy(samples).to(self._device))
+        return tuple(part.float().cpu().numpy() for part in outputs if part is not None)
 
     def _heard(
         self, window: Window, probabilities: NDArray[np.float32], step: int

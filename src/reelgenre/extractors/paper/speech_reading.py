@@ -12,7 +12,7 @@ import torch
 from reelgenre.extractors.base import Evidence
 from reelgenre.extractors.languages import language_name
 from reelgenre.extractors.loading import Loading
-from reelgenre.extractors.paper.device import choose_device
+from reelgenre.extractors.paper.device import torch_device
 from reelgenre.extractors.paper.language_of_text import (
     NeuralLanguage,
     NgramLanguage,
@@ -106,7 +106,7 @@ def load_speech_reading(
         WeightsError: weights are missing or damaged.
     """
     whisper, vad = loading.weights(settings.whisper), loading.weights("silero-vad")
-    device = choose_device(loading.device)
+    device = torch_device(loading)
     recogniser = SpeechRecogniser(
         whisper.folder,
         f"{whisper.artefact.digest} {vad.artefact.digest}",

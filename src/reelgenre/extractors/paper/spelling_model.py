@@ -6,6 +6,7 @@ Source: Guhr (2023), a BART trained to undo typing errors, named by Sulun et al.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ class SpellingModel:
         batch_size: int = 16,
     ) -> None:
         self._device = device
+        # The tokenizer and ``generate`` of transformers set up their own objects at every call.
+        self._one_at_a_time = threading.Lock()
         self._prefix = prefix
         self._batch_size = batch_size
         # The folder's config tells which class it is; transformers' chooser has no such type.
@@ -68,7 +71,8 @@ class SpellingModel:
         """The texts with their spelling corrected, in their order."""
         pieces = [_pieces(text.lower()) for text in texts]
         distinct = list(dict.fromkeys(piece for of_text in pieces for piece in of_text))
-        corrected = dict(zip(distinct, self._rewrite(distinct), strict=True))
+        with self._one_at_a_time:
+            corrected = dict(zip(distinct, self._rewrite(distinct), strict=True))
         # What the model has no words for stays as it was read.
         return [" ".join(corrected[piece] or piece for piece in of_text) for of_text in pieces]
 

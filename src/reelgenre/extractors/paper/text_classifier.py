@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification
 
 from reelgenre.extractors.paper.checkpoints import load_pretrained
+from reelgenre.extractors.paper.device import share
 from reelgenre.extractors.paper.text_tokenizer import EncoderTokenizer, even_windows
+from reelgenre.extractors.shared_batches import Outputs
 
 TEXT_CLASSIFIER_VERSION = 1
+_BATCH = 8
 # Published with the weights of a summary of the sentence that this kind of head does not read.
 _UNUSED = r"roberta\.(pooler|embeddings\.position_ids)"
 
@@ -59,24 +62,26 @@ class TextClassifier:
         self._tokenizer = EncoderTokenizer.load(folder, self._model)
         self._labels = [name for _, name in sorted(self._model.config.id2label.items())]
         self.dim = int(self._model.config.hidden_size)
+        # To give hidden states, transformers 5.0 patches the model at every call.
+        self._batches = share(self._compute, device, _BATCH, keeps_state=True)
 
     def classify(self, text: str) -> ClassifiedText:
         """The text as one vector, and its labels' probabilities."""
         windows = even_windows(self._tokenizer.encode(text).ids, self._tokenizer.longest)
-        outputs = [self._run(window) for window in windows]
-        vector = np.mean([vector for vector, _ in outputs], axis=0)
-        shares = np.mean([shares for _, shares in outputs], axis=0)
+        # One by one, since their lengths differ by one; those of other videos may join them.
+        outputs = [self._batches(np.array([self._tokenizer.marked(w)])) for w in windows]
+        vector, shares = (np.concatenate(part).mean(axis=0) for part in zip(*outputs, strict=True))
         return ClassifiedText(
             vector.astype(np.float32),
             {label: float(share) for label, share in zip(self._labels, shares, strict=True)},
         )
 
     @torch.inference_mode()
-    def _run(self, window: list[int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Vector [D] and probabilities [C] of one window."""
-        ids = torch.tensor([self._tokenizer.marked(window)], device=self._device)
+    def _compute(self, windows: NDArray[np.int64]) -> Outputs:
+        """Vectors [N, D] and probabilities [N, C] of windows of token ids [N, L]."""
+        ids = torch.from_numpy(windows).to(self._device)
         output = self._model(
             input_ids=ids, attention_mask=torch.ones_like(ids), output_hidden_states=True
         )
-        vector = output.hidden_states[-1][0, 0].float().cpu().numpy()
-        return vector, output.logits[0].float().softmax(-1).cpu().numpy()
+        vectors = output.hidden_states[-1][:, 0].float().cpu().numpy()
+        return vectors, output.logits.float().softmax(-1).cpu().numpy()

@@ -18,8 +18,9 @@ from transformers import DistilBertModel
 
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper.checkpoints import load_pretrained
-from reelgenre.extractors.paper.device import choose_device
+from reelgenre.extractors.paper.device import share, torch_device
 from reelgenre.extractors.paper.text_tokenizer import EncoderTokenizer
+from reelgenre.extractors.shared_batches import Outputs
 from reelgenre.weights import once
 
 _VERSION = 1
@@ -61,7 +62,7 @@ class TokenEncoder:
         folder: ``config.json``, ``model.safetensors`` and the tokenizer of the model.
         sha256: identifies these files, for fingerprints.
         device: where it runs, in single precision: a trailer's text is a moment's work anywhere.
-        batch_windows: how many windows are run together; changes no result.
+        batch_windows: how many windows of one video are run together; changes no result.
 
     Raises:
         WeightsError: a file is missing, damaged, or of another kind of model.
@@ -71,7 +72,7 @@ class TokenEncoder:
         self, folder: Path, sha256: str, device: torch.device, *, batch_windows: int = 8
     ) -> None:
         self._device = device
-        self._batch_windows = batch_windows
+        self._batches = share(self._compute, device, batch_windows)
         self._model = load_pretrained(DistilBertModel, folder, ignore=_HEAD, device=device)
         self._tokenizer = EncoderTokenizer.load(folder, self._model)
         self.dim = int(self._model.config.dim)
@@ -90,23 +91,20 @@ class TokenEncoder:
         owners = [bisect_right(starts, end) - 1 for _, end in encoding.offsets]
         values = np.empty((len(encoding.ids), self.dim), np.float32)
         windows = overlapping_windows(len(encoding.ids), self._tokenizer.longest)
-        for first in range(0, len(windows), self._batch_windows):
-            batch = windows[first : first + self._batch_windows]
-            states = self._states([encoding.ids[window.start : window.stop] for window in batch])
-            for window, of_window in zip(batch, states, strict=True):
-                values[window.first : window.last] = of_window[
-                    window.first - window.start : window.last - window.start
-                ]
+        marked = [self._tokenizer.marked(encoding.ids[w.start : w.stop]) for w in windows]
+        (states,) = self._batches(np.array(marked, np.int64))
+        for window, of_window in zip(windows, states, strict=True):
+            values[window.first : window.last] = of_window[
+                window.first - window.start : window.last - window.start
+            ]
         return EncodedTokens(values, np.array(owners, np.int64))
 
     @torch.inference_mode()
-    def _states(self, windows: list[list[int]]) -> NDArray[np.float32]:
-        """States float32 [N, L, D] of windows of one length, without those of the marks."""
-        ids = torch.tensor(
-            [self._tokenizer.marked(window) for window in windows], device=self._device
-        )
+    def _compute(self, windows: NDArray[np.int64]) -> Outputs:
+        """States float32 [N, L, D] of windows [N, L + 2], without those of the marks."""
+        ids = torch.from_numpy(windows).to(self._device)
         states = self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
-        return np.asarray(states[:, 1:-1].float().cpu().numpy(), dtype=np.float32)
+        return (states[:, 1:-1].float().cpu().numpy(),)
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def load_token_encoder(name: str, loading: Loading) -> TokenEncoder:
         WeightsError: the weights are missing or damaged.
     """
     weights = loading.weights(name)
-    device, digest = choose_device(loading.device), weights.artefact.digest
+    device, digest = torch_device(loading), weights.artefact.digest
     return once(
         ("tokens", digest, str(device)), lambda: TokenEncoder(weights.folder, digest, device)
     )
