@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import time
 import wave
@@ -128,12 +129,15 @@ class Fakes:
         names: ``loud`` (which misbehaves), ``calm`` (which does not), ``letters`` of what ``loud``
             understood.
         log: file that says which extractor ran on which file in which process.
-        loading: what goes wrong when they are made: ``weights``, ``crash`` or ``bug``.
+        loading: what goes wrong when they are made: ``weights``, ``crash``, ``bug`` or
+            ``small disk``.
+        devices: CUDA devices that the models would run on.
     """
 
     names: tuple[str, ...] = ("loud", "calm")
     log: Path | None = None
     loading: str = ""
+    devices: int = 0
 
     def __call__(self, device: int | None = None, hook: Hook = no_hook) -> Loaded:
         if self.loading == "weights":
@@ -142,14 +146,18 @@ class Fakes:
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.loading == "bug":
             raise KeyError("layer.0")
+        if self.loading == "small disk":  # Nothing longer than this can be written.
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (256, 256))
         hook("weights:fake", 1, 1)
+        note(self.log, "loading", str(device))
         make: dict[str, Any] = {
             "loud": lambda: Listener("loud", self.log, careful=False),
             "calm": lambda: Listener("calm", self.log, careful=True),
             "letters": lambda: Reader("loud", self.log),
         }
         extractors: list[Extractor | TextExtractor] = [make[name]() for name in self.names]
-        return Loaded(extractors, MediaOptions(threads=1))
+        return Loaded(extractors, MediaOptions(threads=1), self.devices)
 
 
 def note(log: Path | None, *words: str) -> None:
@@ -166,7 +174,12 @@ def ran(log: Path) -> list[tuple[str, str]]:
     if not log.exists():
         return []
     lines = [line.split() for line in log.read_text().splitlines()]
-    return [(line[0], line[1]) for line in lines]
+    return [(line[0], line[1]) for line in lines if line[0] != "loading"]
+
+
+def devices(log: Path) -> list[str]:
+    """What each process was told to run on, in the order in which they were ready."""
+    return [line.split()[1] for line in log.read_text().splitlines() if line.startswith("loading")]
 
 
 def pids(log: Path) -> set[int]:

@@ -25,7 +25,7 @@ from reelgenre.errors import RecipeError
 from reelgenre.extraction import (
     ExtractionOptions,
     ExtractionReport,
-    ProfileExtractors,
+    ExtractorFactory,
     VideoResult,
     extract_videos,
     shard,
@@ -45,7 +45,7 @@ class Request:
     shard: tuple[int, int] | None
     store: Path
     precision: Precision | None
-    extractors: ProfileExtractors
+    extractors: ExtractorFactory
     options: ExtractionOptions
     labels: Path | None
     jsonl: Path | None
@@ -142,7 +142,7 @@ def _survey(request: Request, files: Sequence[Path]) -> int:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             store = FeatureStore.create(folder)
         progress = stack.enter_context(CountProgress("identify", len(files)))
-        loaded = request.extractors(hook=progress.hook)
+        loaded = request.extractors(None, progress.hook)
         survey = survey_videos(
             files,
             store,

@@ -22,9 +22,9 @@ class ExtractionOptions:
 
     Attributes:
         workers: processes, each with its own models; None for one per CUDA device where the
-            models run on CUDA, else one per :data:`CORES_PER_WORKER` cores.
+            models run on CUDA, else one per 16 cores.
         videos_at_once: in flight in each process, sharing its models; None for one per core of
-            the process's share, on CUDA at most :data:`VIDEOS_PER_DEVICE`.
+            the process's share, on CUDA at most 8.
         timeout_s: longest time in seconds that one video may take; None for ten minutes and
             twenty times its length.
         retry_failed: extract again what is recorded as failed.
@@ -41,9 +41,7 @@ class ExtractionOptions:
     grace_s: float = 8.0
 
     def __post_init__(self) -> None:
-        if min(self.workers or 1, self.videos_at_once or 1) < 1:
-            raise ValueError("workers and videos_at_once must be at least 1")
-        if self.workers == 0 or self.videos_at_once == 0:
+        if any(number is not None and number < 1 for number in (self.workers, self.videos_at_once)):
             raise ValueError("workers and videos_at_once must be at least 1")
         if self.timeout_s is not None and not 0 < self.timeout_s < math.inf:
             raise ValueError("timeout_s must be a positive number of seconds")
@@ -105,7 +103,12 @@ class VideoResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; keys that mean nothing for this file are left out."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        whole = _telling(asdict(self))
+        if self.modalities:
+            whole["modalities"] = {
+                name: _telling(asdict(one)) for name, one in self.modalities.items()
+            }
+        return whole
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,15 @@ class ExtractionReport:
         """For JSON."""
         numbers = asdict(self) | {"failed": self.failed}
         return numbers | {"failures": [failure.to_dict() for failure in self.failures]}
+
+
+def _telling(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what says nothing, and seconds to the millisecond."""
+    return {
+        key: round(value, 3) if isinstance(value, float) else value
+        for key, value in values.items()
+        if value is not None and value != {}
+    }
 
 
 class Tally:
