@@ -14,7 +14,7 @@ Image = NDArray[np.uint8]
 
 HEIGHT, WIDTH = 180, 320
 RATE = 16_000
-_FPS = 12
+FPS = 12
 
 
 def plain(colour: int = 0) -> Image:
@@ -48,16 +48,17 @@ def write_clip(
     path: Path,
     shots: Sequence[tuple[Image, float]] = (),
     sound: NDArray[np.float32] | None = None,
+    fps: int = FPS,
 ) -> Path:
     """Pictures, each for so many seconds, and mono sound at 16 kHz; either may be left out."""
     with av.open(str(path), "w") as out:
         if shots:
-            video = out.add_stream("libx264", rate=_FPS, options={"preset": "ultrafast"})
+            video = out.add_stream("libx264", rate=fps, options={"preset": "ultrafast"})
             video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         if sound is not None:
             audio = out.add_stream("aac", rate=RATE, layout="mono")
         for image, seconds in shots:
-            for _ in range(round(seconds * _FPS)):
+            for _ in range(round(seconds * fps)):
                 out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         if shots:
             out.mux(video.encode(None))

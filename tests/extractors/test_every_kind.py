@@ -12,13 +12,14 @@ from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
-from tests.clips import HEIGHT, RATE, WIDTH, plain, title, write_clip
+from tests.clips import HEIGHT, RATE, WIDTH, plain, sound_of, title, write_clip
 from tests.extractors.paper.picture_models import CELL
 from tests.extractors.paper.sound_helpers import noise
 
 from reelgenre.extractors import Extraction, Extractor, frames
 from reelgenre.extractors.paper import face_emotion, image_encoder
 from reelgenre.extractors.profiles import Profile, build_extractors, load_profile
+from reelgenre.extractors.running import read_video
 from reelgenre.extractors.settings import Settings
 from reelgenre.media import Frames, MediaOptions, Sound, open_media
 
@@ -116,8 +117,13 @@ def extract(extractor: Extractor, path: Path) -> Extraction | None:
         future = pool.submit(extractor.extract, view)
         report = opened.run(lambda done, total: None)
         extraction = future.result(timeout=60)
-    if extraction is None:
-        return None
+    if extraction is not None:
+        check(extractor, extraction, report.duration_s)
+    return extraction
+
+
+def check(extractor: Extractor, extraction: Extraction, duration: float) -> None:
+    """What holds of every extraction from a video of so many seconds."""
     sequence = extraction.sequence
     assert sequence.made_by == extractor.spec.fingerprint
     assert sequence.values.dtype == np.float32
@@ -127,11 +133,11 @@ def extract(extractor: Extractor, path: Path) -> Extraction | None:
     assert (starts <= ends).all()
     assert (np.diff(starts) >= 0).all()
     assert starts[0] >= -0.1
-    assert ends.max() <= report.duration_s + 0.1
+    assert ends.max() <= duration + 0.1
     for item in extraction.evidence:
         assert item.step is None or 0 <= item.step < sequence.steps
         assert item.score is None or 0 <= item.score <= 1
-    return extraction
+        assert starts[0] - 0.1 <= item.start <= item.end <= duration + 0.1
 
 
 def test_no_kind_is_forgotten() -> None:
@@ -150,6 +156,70 @@ def test_odd_media(
     assert (extraction is not None) == (medium in PRESENT[kind])
     if extraction is not None and kind in (*SOUND, "image_encoder"):
         assert extraction.sequence.steps == 1
+
+
+TEN_MINUTES = 600.0
+# Their networks are the slowest, and the cutting of the sound is that of the other kinds.
+SLOW = {"beats": 100.0, "music_tagger": 100.0, "musicnn": 100.0}
+_SHOT_S = 50.0
+
+
+@pytest.fixture(scope="module")
+def long_media(
+    tmp_path_factory: pytest.TempPathFactory, sample_trailer: Path
+) -> Mapping[float, Path]:
+    """By their seconds: every other shot a title with a face; hiss that comes and goes; a line."""
+    words = ("WAR", "LOVE", "FEAR", "HOPE", "KING", "NIGHT")
+    line = sound_of(sample_trailer, 0.5, 5.5)
+    folder = tmp_path_factory.mktemp("long_media")
+    made = {}
+    for seconds in {TEN_MINUTES, *SLOW.values()}:
+        shots = []
+        for number in range(round(seconds / _SHOT_S)):
+            image = plain(200) if number % 2 else title(words[number // 2])
+            if number % 2 == 0:
+                image[:CELL, CELL : 2 * CELL] = (255, 0, 0)
+            shots.append((image, _SHOT_S))
+        sound = np.zeros(round(seconds * RATE), np.float32)
+        for start in range(0, len(sound), 60 * RATE):
+            sound[start : start + 2 * RATE] = 0.3 * noise(2.0, RATE)
+        sound[-30 * RATE :][: len(line)] = line
+        made[seconds] = write_clip(folder / f"{seconds:.0f}.mp4", shots, sound, fps=2)
+    return made
+
+
+@pytest.mark.parametrize("seconds", sorted({TEN_MINUTES, *SLOW.values()}))
+def test_ten_minutes(
+    seconds: float, extractors: Mapping[str, Extractor], long_media: Mapping[float, Path]
+) -> None:
+    """The kinds at once, as a pipeline runs them; each has steps to the end of the video."""
+    chosen = {k: e for k, e in extractors.items() if SLOW.get(k, TEN_MINUTES) == seconds}
+    options = MediaOptions(detector="threshold")
+    read = read_video(long_media[seconds], list(chosen.values()), options)
+    read.raise_first_failure()
+    shots = round(seconds / _SHOT_S)
+    steps = {"image_encoder": shots, "face_emotion": shots / 2, "frame_encoder": shots / 2}
+    for kind, extractor in chosen.items():
+        extraction = read.found[extractor.spec.name]
+        assert extraction is not None, kind
+        check(extractor, extraction, seconds)
+        starts, ends = extraction.sequence.times.T
+        if kind in SOUND:
+            window, hop = extractor.spec.window_s, extractor.spec.hop_s
+            assert window is not None
+            assert hop is not None
+            # The padding of the sound's last packet may or may not be worth a step.
+            assert abs(len(starts) - (1 + np.ceil((seconds - window) / hop))) <= 1
+            assert (starts[0], ends[-1]) == pytest.approx((0.0, seconds), abs=0.1)
+            np.testing.assert_allclose(ends - starts, window, atol=1e-3)
+            assert np.diff(starts).max() <= hop + 1e-3
+        elif kind in SPEECH:
+            assert seconds - 31 < starts[0] <= ends[-1] < seconds - 24
+        else:
+            assert len(starts) == steps.get(kind, len(starts))
+            assert (starts[0], ends[-1]) == pytest.approx(
+                (0.0, seconds if kind == "image_encoder" else seconds - _SHOT_S), abs=0.6
+            )
 
 
 # What a batch is, where there are any. Tokens and sentences have tests of their own.
