@@ -31,6 +31,7 @@ NAMES = (
     "table3_speed",
     "image_encoder_speed",
     "training_speed",
+    "extraction_speed",
     "store_speed",
     "install_size",
 )
