@@ -12,6 +12,8 @@ from reelgenre.errors import WeightsError
 def open_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
     """Load an ONNX file for the CPU.
 
+    ``run`` of the session may be called from several threads at once.
+
     Args:
         model: the file.
         threads: of one inference; None lets onnxruntime take all cores.

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from reelgenre.errors import WeightsError
+from reelgenre.extractors.cores import side_by_side
 
 Task = Literal["transcribe", "translate"]
 # What the encoder made of a piece, a ctranslate2.StorageView.
@@ -76,6 +77,8 @@ class Whisper:
     How many mel bands it hears and where its special tokens stand differs between the sizes; both
     are read from the model's own files. Run in int8 on the CPU and in half precision on CUDA.
 
+    Its methods may be called from several threads at once, as CTranslate2's own may.
+
     Args:
         folder: holds ``model.bin``, ``config.json``, ``tokenizer.json`` and the vocabulary.
         threads: of one inference on the CPU; 0 lets CTranslate2 choose.
@@ -97,6 +100,9 @@ class Whisper:
                 device_index=int(index or 0),
                 compute_type=_COMPUTE_TYPES[kind],
                 intra_threads=threads,
+                # Workers that share the weights: where each piece of speech has a few cores only,
+                # those of several videos are read side by side.
+                inter_threads=side_by_side(threads or None) if kind == "cpu" else 1,
             )
             self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         except Exception as error:  # both libraries raise bare ones

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +216,24 @@ def test_batch_size_does_not_change_the_features(
         assert got is not None
         np.testing.assert_array_equal(got.sequence.times, expected.sequence.times)
         np.testing.assert_allclose(got.sequence.values, expected.sequence.values, atol=1e-4)
+
+
+def test_faces_are_found_in_several_threads_at_once(detector: YuNet) -> None:
+    images = [scene(*[(row, 1 + row) for row in range(number)]) for number in range(4)]
+    # Of unlike sizes, which a detector of OpenCV's is set to before each picture.
+    images = [image[: len(image) - 8 * i] for i, image in enumerate(images)]
+    alone = [detector.find(image) for image in images]
+    assert len({len(faces) for faces in alone}) > 2
+    start = threading.Barrier(len(images))
+
+    def work(number: int) -> list[list[Face]]:
+        start.wait(10)
+        return [detector.find(images[(number + turn) % len(images)]) for turn in range(12)]
+
+    with ThreadPoolExecutor(len(images)) as pool:
+        for number, found in enumerate(pool.map(work, range(len(images)))):
+            assert found == [alone[(number + turn) % len(images)] for turn in range(12)]
+    assert len(detector._idle) <= len(images)
 
 
 def test_a_long_video_is_read_in_batches(model: room.ExpressionModel) -> None:

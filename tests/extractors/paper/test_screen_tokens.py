@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -179,12 +181,15 @@ class FakePaddle:
     def __init__(self) -> None:
         self.settings: dict[str, Any] = {}
         self.seen: list[Image] = []
+        self.threads: set[int] = set()
 
     def PaddleOCR(self, **settings: Any) -> FakePaddle:
+        self.threads.add(threading.get_ident())
         self.settings = settings
         return self
 
     def predict(self, picture: Image) -> list[dict[str, Any]]:
+        self.threads.add(threading.get_ident())
         self.seen.append(picture)
         return [
             {
@@ -234,6 +239,16 @@ def test_paddleocr_reads_from_local_folders(tmp_path: Path, paddle: FakePaddle) 
     ]
     # Paddle wants blue first.
     assert paddle.seen[0][0, 0].tolist() == [0, 0, 200]
+
+
+def test_paddleocr_is_used_from_one_thread_only(tmp_path: Path, paddle: FakePaddle) -> None:
+    reader = PaddleReader(*_paddle_models(tmp_path), "sha")
+    with ThreadPoolExecutor(3) as pool:
+        read = list(pool.map(reader.read, [_black()] * 6))
+    assert read == [reader.read(_black())] * 6
+    assert len(paddle.threads) == 1
+    # A video's own thread is gone when the next video comes.
+    assert threading.get_ident() not in paddle.threads
 
 
 def test_the_builder_can_take_paddleocr(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from reelgenre.errors import RecipeError
+from reelgenre.extractors.cores import side_by_side
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.settings import Precision
 from reelgenre.extractors.shared_batches import Outputs, SharedBatches
@@ -91,10 +91,5 @@ def share(
     """
     if device.type != "cpu":
         return SharedBatches(compute, _VIDEOS_IN_A_BATCH * rows)
-    at_once = 1 if keeps_state else max(1, _cores() // torch.get_num_threads())
+    at_once = 1 if keeps_state else side_by_side(torch.get_num_threads())
     return SharedBatches(compute, rows, at_once)
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
