@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 import subprocess
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PosixPath
@@ -118,6 +119,20 @@ class Calls:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return self.call
+
+
+def test_a_large_file_is_in_memory_once(folder: Path) -> None:
+    path = folder / "large.pkl"
+    arrays = {f"video {i}": np.full((500, 512), i, np.float32) for i in range(16)}
+    path.write_bytes(pickle.dumps(arrays, 4))
+    tracemalloc.start()
+    try:
+        loaded = load_pickle(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert all((loaded[name] == array).all() for name, array in arrays.items())
+    assert peak < 1.2 * path.stat().st_size
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])

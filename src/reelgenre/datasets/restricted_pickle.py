@@ -15,13 +15,12 @@ can still ask for about as much memory as its file is large, and a deliberately 
 
 from __future__ import annotations
 
-import io
 import math
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +53,9 @@ def load_pickle(path: Path) -> Any:
     Raises:
         StoreError: the file cannot be read, is no pickle, or asks for anything but plain data.
     """
-    return _load(_read(path), path, {})
+    # Read as it is unpickled: no second copy of a large file.
+    with _opened(path) as file:
+        return _load(file, path, {})
 
 
 def load_torch_archive(path: Path) -> Any:
@@ -65,7 +66,7 @@ def load_torch_archive(path: Path) -> Any:
             data and dense tensors.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(_read(path))) as archive:
+        with _opened(path) as file, zipfile.ZipFile(file) as archive:
             names = [n for n in archive.namelist() if n.endswith("/data.pkl")]
             if len(names) != 1:
                 raise _refusal(path, "it is no torch archive")
@@ -78,7 +79,8 @@ def load_torch_archive(path: Path) -> Any:
                 for n in archive.namelist()
                 if n.startswith(f"{root}data/")
             }
-            return _load(archive.read(names[0]), path, storages)
+            with archive.open(names[0]) as data:
+                return _load(data, path, storages)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
         raise _refusal(path, "it is no torch archive") from error
 
@@ -259,8 +261,8 @@ _TENSOR_GLOBALS: Mapping[tuple[str, str], Callable[..., Any]] = {
 class _Unpickler(pickle.Unpickler):
     """Looks names up in the tables, storages in the archive, and nothing anywhere else."""
 
-    def __init__(self, data: bytes, storages: Mapping[str, bytes]) -> None:
-        super().__init__(io.BytesIO(data))
+    def __init__(self, file: IO[bytes], storages: Mapping[str, bytes]) -> None:
+        super().__init__(file)
         self._storages = storages
         known = {**_GLOBALS, **_TENSOR_GLOBALS} if storages else _GLOBALS
         # Fresh for every file: whatever a pickle does to one of them ends with it.
@@ -287,9 +289,9 @@ class _Unpickler(pickle.Unpickler):
         raise _RefusedError("it asks for an object outside itself")
 
 
-def _load(data: bytes, path: Path, storages: Mapping[str, bytes]) -> Any:
+def _load(file: IO[bytes], path: Path, storages: Mapping[str, bytes]) -> Any:
     try:
-        return _plain(_Unpickler(data, storages).load(), {}, 0)
+        return _plain(_Unpickler(file, storages).load(), {}, 0)
     except _RefusedError as error:
         raise _refusal(path, str(error)) from error
     # A damaged or hostile pickle can make the unpickler raise nearly anything.
@@ -326,9 +328,9 @@ def _plain(value: Any, seen: dict[int, Any], depth: int) -> Any:
 _OPEN = object()
 
 
-def _read(path: Path) -> bytes:
+def _opened(path: Path) -> IO[bytes]:
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         raise StoreError(
             f"{path} cannot be read ({error.strerror})", "Check the path and its permissions"
