@@ -155,7 +155,7 @@ def test_signals_stop_a_run_and_leave_the_store_and_no_process(
         text=True,
         env=ENVIRONMENT,
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not lines_of(tmp_path / "lines.jsonl"):
         assert process.poll() is None
         assert time.monotonic() < until
@@ -163,7 +163,7 @@ def test_signals_stop_a_run_and_leave_the_store_and_no_process(
     for number in signals:
         process.send_signal(number)
         time.sleep(0.5)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert "stopping" in err
     assert "Traceback" not in err

@@ -85,6 +85,10 @@ class Listener:
         note(self.log, self.name, name)
         if not self.careful:
             misbehave(name)
+        while name.startswith("meet") and self.log and len(devices(self.log)) < 2:
+            time.sleep(0.05)  # For another process.
+        if name.startswith("vanish"):
+            Path(media.info.path).unlink(missing_ok=True)
         if name.startswith("mute"):
             return None
         values = np.array([[samples.mean(), np.abs(samples).max()]], np.float32)

@@ -59,7 +59,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 120.0) -> None:
     """Return as soon as it holds; fail if it never does."""
     end = time.monotonic() + seconds
     while not condition():
@@ -70,19 +70,19 @@ def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 def test_videos_that_kill_their_process_are_recorded_and_all_others_come_through(
     tmp_path: Path, store: FeatureStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = ["a", "b", "segfault-1", "c", "d", "memory-1", "e"]
+    names = ["a", "b", "segfault-1", "c", "d"]
     paths = [write_sound(tmp_path / "videos", name) for name in names]
     options = ExtractionOptions(workers=1, videos_at_once=3)
     report = extract_videos(paths, store, Fakes(), options=options)
-    assert (report.extracted, report.failed, report.unfinished) == (5, 2, 0)
-    assert report.workers_lost == 4  # Each of the two, in company and alone.
-    found = {Path(failure.path).stem: failure.error for failure in report.failures}
-    assert found["segfault-1"] == "the process that extracted it was killed by SIGSEGV"
-    assert "MemoryError: no room" in (found["memory-1"] or "")
+    assert (report.extracted, report.failed, report.unfinished) == (4, 1, 0)
+    assert report.workers_lost == 2  # Once in company and once alone.
     for name in names:
         outcome = store.outcomes("calm")[store.find(name).content_hash]
-        assert outcome.status == ("failed" if name in found else "stored")
-        assert outcome.error == found.get(name)
+        guilty = name == "segfault-1"
+        assert outcome.status == ("failed" if guilty else "stored")
+        assert outcome.error == (
+            "the process that extracted it was killed by SIGSEGV" if guilty else None
+        )
     assert "killed by SIGSEGV; in flight: " in caplog.text
 
 
@@ -119,14 +119,19 @@ def test_a_process_that_hangs_is_ended_and_its_video_recorded(
 
 
 def test_where_every_process_dies_no_video_is_blamed(
-    tmp_path: Path, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    store: FeatureStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(supervisor, "MOST_VERDICTS", 2)
-    paths = [write_sound(tmp_path / "videos", f"{name}-1") for name in ("device", "killed")]
+    paths = [write_sound(tmp_path / "videos", f"{name}-1") for name in ("device", "memory")]
     options = ExtractionOptions(videos_at_once=2)
     with pytest.raises(ExtractionError, match="none of them is recorded"):
         extract_videos(paths, store, Fakes(), options=options)
     assert store.videos == {}
+    assert "ended itself (RuntimeError: CUDA error: an illegal memory access" in caplog.text
+    assert "ended itself (MemoryError: no room)" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -186,17 +191,16 @@ def test_a_stopped_run_finishes_what_is_in_flight_and_the_next_one_the_rest(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("name", ["hang", "seize"])
-def test_no_worker_outlives_its_supervisor(tmp_path: Path, name: str) -> None:
-    write_sound(tmp_path / "videos", f"{name}-1")
+def test_no_worker_outlives_its_supervisor(tmp_path: Path) -> None:
+    write_sound(tmp_path / "videos", "seize-1")  # It could not even see the closed pipe.
     log = tmp_path / "log"
-    supervisor_process = start(tmp_path)
-    wait_until(lambda: ("loud", f"{name}-1") in ran(log))
+    with start(tmp_path) as process:
+        try:
+            wait_until(lambda: ("loud", "seize-1") in ran(log))
+        finally:
+            process.kill()
     (worker,) = pids(log)
-    assert alive(worker)
-    supervisor_process.kill()
-    supervisor_process.wait()
-    wait_until(lambda: not alive(worker), 5)
+    wait_until(lambda: not alive(worker), 10)
 
 
 def test_two_runs_on_one_store_at_the_same_time(tmp_path: Path) -> None:

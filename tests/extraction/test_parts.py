@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -47,7 +48,8 @@ def test_shards_are_of_like_size_and_the_same_on_every_machine() -> None:
 
 def test_identifying_ends_when_nobody_listens_and_says_what_is_no_path(tmp_path: Path) -> None:
     store = FeatureStore.create(tmp_path / "store")
-    paths = [str(write_sound(tmp_path, "a")), "with\0null", str(tmp_path)]
+    os.mkfifo(tmp_path / "pipe")
+    paths = [str(write_sound(tmp_path, "a")), "with\0null", str(tmp_path / "pipe")]
     receiver = identify_ahead(paths, store)
     found = [receiver.recv() for _ in paths]
     assert [one.path for one in found] == paths

@@ -71,7 +71,9 @@ class Committer:
             if not batch:
                 continue
             try:
-                self._store.add_many((e.video, e.features, e.failures) for e in batch)
+                self._store.add_many(
+                    (e.video, e.features, e.failures) for e in batch if e.features or e.failures
+                )
             except StoreError as error:
                 self._broken(error)
                 return

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from os import PathLike, fsencode
+from pathlib import Path
+from stat import S_ISREG
 from typing import TypeVar
 
 from reelgenre.errors import StoreError
-from reelgenre.store import FeatureStore, Video
+from reelgenre.store import FeatureStore, FileStamp, Video
 
 P = TypeVar("P", bound=str | PathLike[str])
 
@@ -24,11 +26,13 @@ class Identified:
     Attributes:
         path: as given.
         video: what is in it; None where it cannot be read.
-        cause: why not.
+        stamp: of the file before it was read; None likewise.
+        cause: why it cannot be.
     """
 
     path: str
-    video: Video | None
+    video: Video | None = None
+    stamp: FileStamp | None = None
     cause: str = ""
 
 
@@ -65,13 +69,19 @@ def identify(path: str, store: FeatureStore) -> Identified:
         path.encode()
     except UnicodeEncodeError:
         shown = fsencode(path).decode("utf-8", "backslashreplace")
-        return Identified(path, None, f"the name of {shown} is not UTF-8; rename it")
+        return Identified(path, cause=f"the name of {shown} is not UTF-8; rename it")
     try:
-        return Identified(path, store.identify(path))
+        status = Path(path).stat()
+        if not S_ISREG(status.st_mode):  # Reading a named pipe might never end.
+            return Identified(path, cause=f"{path} is no file")
+        stamp = FileStamp(status.st_size, status.st_mtime_ns)
+        return Identified(path, store.identify(path), stamp)
     except StoreError as error:
-        return Identified(path, None, error.cause)
+        return Identified(path, cause=error.cause)
+    except OSError as error:
+        return Identified(path, cause=f"{path} cannot be read ({error.strerror})")
     except ValueError as error:  # A path that no system has, such as one with a null byte.
-        return Identified(path, None, f"{path!r} is no path ({error})")
+        return Identified(path, cause=f"{path!r} is no path ({error})")
 
 
 def shard(paths: Iterable[P], index: int, count: int) -> list[P]:

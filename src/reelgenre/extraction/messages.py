@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reelgenre.errors import ReelgenreError
 from reelgenre.extraction.types import VideoResult
 from reelgenre.extractors import ExtractorSpec
-from reelgenre.store import Video
+from reelgenre.store import FileStamp, Video
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class Task:
         number: of the task, unique in the run.
         path: of the file, as given.
         video: what of it is new to the store.
+        stamp: of the file when its content was known.
         missing: names of the extractors whose features are wanted.
     """
 
     number: int
     path: str
     video: Video
+    stamp: FileStamp
     missing: tuple[str, ...]
 
 
@@ -51,7 +53,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Length:
-    """From a worker: how long the video of a task claims to be, in seconds."""
+    """From a worker: the video of a task is, or claims to be, at least so many seconds long."""
 
     number: int
     seconds: float

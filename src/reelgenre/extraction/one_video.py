@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from reelgenre.errors import MediaError, ReelgenreError
 from reelgenre.extraction.loading import Loaded, text_sources
@@ -14,7 +15,7 @@ from reelgenre.extractors import Extraction, Extractor, TextExtractor
 from reelgenre.extractors.running import read_video
 from reelgenre.hooks import Hook
 from reelgenre.sequences import FeatureSequence
-from reelgenre.store import Precision, Video
+from reelgenre.store import FileStamp, Precision, Video
 from reelgenre.store.tensors import as_stored
 
 CAUSE_CHARACTERS = 500
@@ -73,6 +74,8 @@ def extract_video(task: Task, loaded: Loaded, precision: Precision, hook: Hook) 
     else:
         found, seconds, duration = read.found, read.seconds, read.report.duration_s
         causes = {name: _cause_in_video(error) for name, error in read.failed.items()}
+    if not _unchanged(task):
+        return _nothing(task, "it changed or vanished while it was extracted")
     features: dict[str, FeatureSequence | None] = {}
     failures: dict[str, str] = {}
     results: dict[str, ModalityResult] = {}
@@ -103,6 +106,19 @@ def extract_video(task: Task, loaded: Loaded, precision: Precision, hook: Hook) 
         error=whole,
     )
     return Entry(task.number, replace(task.video, duration_s=duration), features, failures, result)
+
+
+def _unchanged(task: Task) -> bool:
+    """Whether the file is still the one whose content is known."""
+    try:
+        return FileStamp.of(Path(task.path)) == task.stamp
+    except OSError:
+        return False
+
+
+def _nothing(task: Task, cause: str) -> Entry:
+    """Nothing to store: the next run will see what there is then."""
+    return Entry(task.number, task.video, {}, {}, VideoResult(task.path, error=cause))
 
 
 def with_sources(

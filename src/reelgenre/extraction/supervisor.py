@@ -256,8 +256,8 @@ class Supervisor:
             self._list = None
 
     def _take(self, found: Identified) -> None:
-        path, video = found.path, found.video
-        if video is None:
+        path, video, stamp = found.path, found.video, found.stamp
+        if video is None or stamp is None:
             self._tell(VideoResult(path, error=found.cause))
             return
         assert self._planner is not None
@@ -268,7 +268,7 @@ class Supervisor:
         elif plan.missing:
             # Facts that the store has already may be changed by others meanwhile.
             news = Video(key, video.video_id) if key in self._store.videos else video
-            self._waiting.append(Task(next(self._numbers), path, news, plan.missing))
+            self._waiting.append(Task(next(self._numbers), path, news, stamp, plan.missing))
         else:
             self._tally.stored_before(failed=plan.failed)
             self._hook("extract", self._tally.done, self._tally.videos)

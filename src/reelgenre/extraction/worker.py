@@ -130,12 +130,14 @@ class _Worker:
             self._supervisor.stay()
 
     def _extract(self, task: Task) -> None:
-        length: list[float] = []
+        told = 0.0
 
         def hook(step: str, completed: float, total: float | None, artifact: Any = None) -> None:
-            if step == "decode" and total is not None and not length:
-                length.append(total)
-                self._supervisor.tell(Length(task.number, total))
+            nonlocal told
+            length = max(completed, total or 0.0)
+            if step == "decode" and length > 2 * told:
+                told = length
+                self._supervisor.tell(Length(task.number, length))
 
         try:
             entry = extract_video(task, self._loaded, self._precision, hook)
