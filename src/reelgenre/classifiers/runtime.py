@@ -16,6 +16,7 @@ from reelgenre.classifiers.config import ClassifierConfig
 from reelgenre.classifiers.folder import ONNX_NAME, locate, read_manifest, read_verified
 from reelgenre.classifiers.onnx_check import has_external_data
 from reelgenre.errors import FeatureMismatchError, ModelError
+from reelgenre.onnx_sessions import cpu_session
 from reelgenre.sequences import FeatureSequence
 
 
@@ -203,16 +204,10 @@ def open_session(model: bytes, source: Path, threads: int = 0) -> ort.InferenceS
             f"{source} keeps data in other files, which is never read",
             "Get a model.onnx with its weights inside",
         )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Idle threads sleep rather than spin: other models of the pipeline need the cores.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    # onnxruntime's many exceptions have no common base of their own.
-    except Exception as error:
-        raise _unusable(source, type(error).__name__) from error
+        return cpu_session(model, threads)
+    except ValueError as error:
+        raise _unusable(source, str(error)) from error
 
 
 def _unusable(source: Path, why: str) -> ModelError:

@@ -1,4 +1,4 @@
-"""How onnxruntime is set up for every model of this package."""
+"""The ONNX models of extractors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import onnxruntime
 
 from reelgenre.errors import WeightsError
+from reelgenre.onnx_sessions import cpu_session
 
 
 def open_session(model: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
@@ -21,18 +22,10 @@ def open_session(model: Path, threads: int | None = None) -> onnxruntime.Inferen
     Raises:
         WeightsError: the file is not a model that this onnxruntime can run.
     """
-    options = onnxruntime.SessionOptions()
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    # Models take turns here; threads that spin while they wait would take the other's core.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(
-            str(model), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's exceptions share no public base
+        return cpu_session(model, threads)
+    except ValueError as error:
         raise WeightsError(
-            f"onnxruntime cannot load {model}: {str(error).splitlines()[0]}",
+            f"onnxruntime cannot load {model}: {error}",
             "Fetch it again with `reelgenre models pull`, or update onnxruntime",
         ) from error
