@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reelgenre.extractors.base import Evidence, Extraction, ExtractorSpec, fingerprint
+from reelgenre.extractors.base import Extraction, ExtractorSpec, fingerprint
 from reelgenre.extractors.frame_input import INPUT_HEIGHT, INPUT_WIDTH, encoder_input
+from reelgenre.extractors.frame_steps import frame_steps
 from reelgenre.extractors.sessions import open_session
-from reelgenre.media import Frame, Frames, MediaView
-from reelgenre.sequences import FeatureSequence
+from reelgenre.media import Frames, MediaView
 
 _VERSION = 1
 _BATCH = 8
@@ -70,28 +68,14 @@ class FrameEncoder:
 
     def extract(self, media: MediaView) -> Extraction | None:
         """One step per shot; None where there is no picture or it is blank throughout."""
-        features: list[NDArray[np.float32]] = []
-        shots: list[tuple[float, float]] = []
-        evidence: list[Evidence] = []
-        seen = (frame for frame in media.frames() if _shows_something(frame.image))
-        for batch in _batches(seen, _BATCH):
-            features.append(self.encode(np.stack([encoder_input(frame.image) for frame in batch])))
-            for frame in batch:
-                evidence.append(Evidence("frame", frame.time, frame.time, step=len(shots)))
-                shots.append(frame.shot)
-        if not shots:
-            return None
-        times = np.array(shots, dtype=np.float32)
-        sequence = FeatureSequence(np.concatenate(features), times, self.spec.fingerprint)
-        return Extraction(sequence, tuple(evidence))
+        return frame_steps(
+            (frame for frame in media.frames() if _shows_something(frame.image)),
+            lambda batch: self.encode(np.stack([encoder_input(frame.image) for frame in batch])),
+            _BATCH,
+            self.spec.fingerprint,
+        )
 
 
 def _shows_something(image: NDArray[np.uint8]) -> bool:
     # Every fourth pixel settles it.
     return float(image[::4, ::4].std()) >= _BLANK_DEVIATION
-
-
-def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
-    iterator = iter(frames)
-    while batch := list(islice(iterator, size)):
-        yield batch

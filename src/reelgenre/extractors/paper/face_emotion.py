@@ -20,11 +20,12 @@ from transformers import ViTForImageClassification
 
 from reelgenre.errors import WeightsError
 from reelgenre.extractors.base import Evidence, Extraction, Extractor, ExtractorSpec, fingerprint
+from reelgenre.extractors.frame_steps import batches
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper.checkpoints import load_pretrained
 from reelgenre.extractors.paper.device import choose_dtype, share, torch_device
 from reelgenre.extractors.paper.face_detection import FaceDetector, YuNet
-from reelgenre.extractors.paper.image_encoder import batches, require_finite
+from reelgenre.extractors.paper.image_encoder import require_finite
 from reelgenre.extractors.paper.image_preprocess import model_folder, read_preprocessing
 from reelgenre.extractors.paper.state_dicts import one_file
 from reelgenre.extractors.settings import FaceEmotionSettings

@@ -5,15 +5,15 @@ Nothing here imports torch: with ``onnx: true`` none is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reelgenre.errors import WeightsError
-from reelgenre.extractors.base import Evidence, Extraction, Extractor, ExtractorSpec, fingerprint
+from reelgenre.extractors.base import Extraction, Extractor, ExtractorSpec, fingerprint
+from reelgenre.extractors.frame_steps import frame_steps
 from reelgenre.extractors.loading import Loading
 from reelgenre.extractors.paper.image_preprocess import (
     Preprocessing,
@@ -21,8 +21,7 @@ from reelgenre.extractors.paper.image_preprocess import (
     read_preprocessing,
 )
 from reelgenre.extractors.settings import ImageEncoderSettings
-from reelgenre.media import Frame, Frames, MediaView
-from reelgenre.sequences import FeatureSequence
+from reelgenre.media import Frames, MediaView
 
 _VERSION = 1
 _BATCH = 16
@@ -86,19 +85,12 @@ class ImageEncoder:
 
     def extract(self, media: MediaView) -> Extraction | None:
         """One step per shot; None where there is no picture."""
-        features: list[NDArray[np.float32]] = []
-        shots: list[tuple[float, float]] = []
-        evidence: list[Evidence] = []
-        for batch in batches(media.frames(), _BATCH):
-            features.append(self.encode(frame.image for frame in batch))
-            for frame in batch:
-                evidence.append(Evidence("frame", frame.time, frame.time, step=len(shots)))
-                shots.append(frame.shot)
-        if not shots:
-            return None
-        times = np.array(shots, dtype=np.float32)
-        sequence = FeatureSequence(np.concatenate(features), times, self.spec.fingerprint)
-        return Extraction(sequence, tuple(evidence))
+        return frame_steps(
+            media.frames(),
+            lambda batch: self.encode(frame.image for frame in batch),
+            _BATCH,
+            self.spec.fingerprint,
+        )
 
 
 def require_finite(features: NDArray[np.float32], model: str) -> None:
@@ -112,13 +104,6 @@ def require_finite(features: NDArray[np.float32], model: str) -> None:
             f"{model} gives numbers that are not finite",
             "Set `precision: fp32` in the profile; if that does not help, pull the weights again",
         )
-
-
-def batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
-    """The frames in lists of ``size``, the last one shorter; no more than one list is held."""
-    iterator = iter(frames)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def image_encoder(settings: ImageEncoderSettings, loading: Loading) -> Extractor:
