@@ -37,6 +37,9 @@ _MAKERS: dict[str, Callable[[Path], object]] = {
     "panns-cnn14-emb128": save_cnn14,
     "ast-audioset": save_ast,
     "beats-iter3-plus": lambda folder: save_beats(folder, encoder_embed_dim=768),
+    "beats-iter3-plus-finetuned": lambda folder: save_beats(
+        folder, encoder_embed_dim=768, finetuned_model=True, predictor_class=527
+    ),
     "choi-fcn": save_fcn,
     "musicnn": save_musicnn,
     "distilbert": distilbert,

@@ -94,9 +94,7 @@ def check(result: dict[str, Any], profile: str, model: str) -> None:
     for name, report in result["modalities"].items():
         assert report["present"], name
         assert report["steps"] >= 1
-    # BEATs as it was pre-trained has nothing to tell people.
-    told = {item["modality"] for item in result["evidence"]}
-    assert told == set(MODALITIES[profile]) - {"beats"}
+    assert {item["modality"] for item in result["evidence"]} == set(MODALITIES[profile])
     for item in result["evidence"]:
         assert -0.01 <= item["start"] <= item["end"] <= result["duration_s"] + 0.1
     assert result["warnings"] == []

@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -123,6 +124,20 @@ def test_fetched_verified_recorded_and_never_asked_for_again(
     archive.answers.clear()
     assert resolve(_artefact(origin)) == resolved
     assert archive.asked == []
+
+
+def test_a_record_may_spell_the_name_with_other_capitals(archive: Archive, cache: Path) -> None:
+    found = resolve(_artefact(ZENODO))
+    spelled = NAME.replace("Cnn", "CNN")
+    (path,) = (path for path, body in archive.answers.items() if body == DATA and "77" in path)
+    archive.answers["/api/records/77"] = _record(DATA, key=spelled)
+    archive.answers[path.replace("Cnn", "CNN")] = archive.answers.pop(path)
+    assert resolve(_artefact(ZENODO), cache=cache / "another") == replace(
+        found, files={"best.pth": cache / "another" / found.files["best.pth"].relative_to(cache)}
+    )
+    # Also where all is recorded but the file itself is lost.
+    found.files["best.pth"].unlink()
+    assert resolve(_artefact(ZENODO)) == found
 
 
 @pytest.mark.parametrize("origin", [ZENODO, GITHUB])

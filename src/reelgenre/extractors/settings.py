@@ -170,7 +170,7 @@ class BeatsSettings(ExtractorSettings):
 
     Attributes:
         window_s: length of a window in seconds; the published release has 3 s and an overlap of a
-            half, and a checkpoint fine-tuned on AudioSet. BEATs was trained on 10 s.
+            half, and ``beats-iter3-plus-finetuned``. BEATs was trained on 10 s.
         overlap: part of a window that the next one shares.
     """
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reelgenre.errors import StoreError
-from reelgenre.files import atomic_write
+from reelgenre.files import atomic_write, flush_folder
 from reelgenre.store._arrow import pa, pq
 from reelgenre.store.storage import Storage
 from reelgenre.store.videos import HASH, FileStamp, Video
@@ -180,7 +180,7 @@ def compact(folder: Path, storage: Storage) -> None:
         if len(names) < 2:
             return
         _write(folder, COMPACT, _without_outdated(tables))
-        _sync(folder)  # The new file must be safe on disk before the old ones go.
+        flush_folder(folder)  # The new file must be safe on disk before the old ones go.
         for name in names:
             (folder / name).unlink(missing_ok=True)
 
@@ -387,13 +387,3 @@ def _try_lock(folder: Path) -> Iterator[bool]:
             yield False
             return
         yield True
-
-
-def _sync(folder: Path) -> None:
-    """Flush the folder's entries; where folders cannot be opened (Windows), nothing is needed."""
-    with contextlib.suppress(PermissionError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -29,10 +30,12 @@ def archive_statement(origin: ArchiveFile) -> Statement:
         described = _described(f"{url}?ref={origin.revision}" if origin.revision else url)
     try:
         if isinstance(origin, ZenodoFile):
-            (file,) = (file for file in described["files"] if file["key"] == origin.name)
+            wanted = origin.name.casefold()
+            (file,) = (file for file in described["files"] if file["key"].casefold() == wanted)
             algorithm, digest = file["checksum"].split(":")
+            address = replace(origin, name=file["key"]).address
             if algorithm == "md5":
-                return Statement(int(file["size"]), "md5", str(digest))
+                return Statement(int(file["size"]), "md5", str(digest), address=address)
         else:
             return Statement(int(described["size"]), "git-sha1", str(described["sha"]))
     except (KeyError, TypeError, ValueError, AttributeError):

@@ -104,7 +104,8 @@ class ZenodoFile:
 
     Attributes:
         record: number of the record.
-        name: of the file in it.
+        name: of the file in it; what tells it there is the name whatever its capitals, since
+            people who cite it spell it in several ways.
     """
 
     record: int
@@ -175,12 +176,14 @@ class Statement:
         size: bytes; None where it does not say.
         algorithm, digest: of its bytes.
         revision: the commit it is from; None outside the hub.
+        address: where it is fetched from; None is its origin's own address.
     """
 
     size: int | None
     algorithm: Algorithm
     digest: str
     revision: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True)

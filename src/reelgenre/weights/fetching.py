@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import secrets
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from reelgenre.errors import WeightsError
+from reelgenre.files import flush_folder
 from reelgenre.hooks import Hook
 from reelgenre.weights.archives import archive_statement
 from reelgenre.weights.artefacts import (
@@ -96,7 +96,7 @@ def fill(
         if folder.exists():
             folder.rename(staging / "replaced")
         made.rename(folder)
-        _flush_folder(folder.parent)
+        flush_folder(folder.parent)
         source.clean()
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -133,16 +133,6 @@ def _wrong(file: ArtefactFile) -> WeightsError:
         f"What came for {file.name} does not have the sha256 {file.sha256}",
         "Run again to fetch it anew; if this repeats, the file was changed at its source",
     )
-
-
-def _flush_folder(folder: Path) -> None:
-    # Only some systems can flush a folder; without it a power cut may undo the rename.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 class _Sources:
@@ -193,14 +183,16 @@ class _Sources:
 
     def _download(self, file: ArtefactFile) -> Path:
         # Kept outside the staging folder, so that a later run can go on with it.
-        origin, size = file.origin, file.size
+        origin, size, address = file.origin, file.size, None
         part = self._root / "downloads" / f"{file.sha256}.part"
-        if isinstance(origin, HubFile) and not (part.exists() and part.stat().st_size == size):
+        whole = part.exists() and part.stat().st_size == size
+        if isinstance(origin, HubFile) and not whole:
             # Asked even where all is known: it says best why a file cannot be had.
             size = hub_statement(origin).size or size
-        elif isinstance(origin, ArchiveFile) and size is None:
-            size = archive_statement(origin).size
-        stated = Statement(size, "sha256", str(file.sha256))
+        elif isinstance(origin, ArchiveFile) and not whole:
+            said = archive_statement(origin)
+            size, address = said.size, said.address
+        stated = Statement(size, "sha256", str(file.sha256), address=address)
         part = fetch_stated(origin, stated, self._root, self._steps.add)
         self._parts.append(part)
         return part
@@ -232,7 +224,7 @@ def fetch_stated(
         address, headers = hub_request(origin)
     else:
         assert isinstance(origin, ArchiveFile | UrlFile), "packages have no address"
-        address = origin.address
+        address = statement.address or origin.address
     fetch_url(
         address,
         part,

@@ -168,8 +168,10 @@ def save_beats(folder: Path, **changes: Any) -> Path:
     content = beats_checkpoint(cfg)
     if cfg["finetuned_model"]:
         content["label_dict"] = {i: f"/m/{i}" for i in range(cfg["predictor_class"])}
-    torch.save(content, folder / "BEATs_iter3_plus_AS2M.pt")
-    return folder / "BEATs_iter3_plus_AS2M.pt"
+    tuned = "_finetuned_on_AS2M_cpt2" if cfg["finetuned_model"] else ""
+    path = folder / f"BEATs_iter3_plus_AS2M{tuned}.pt"
+    torch.save(content, path)
+    return path
 
 
 def save_ast(folder: Path) -> None:
