@@ -63,7 +63,8 @@ from reelgenre.store import FeatureStore
 ready = []
 
 def hook(step, completed, total, artifact=None):
-    ready.append(time.perf_counter())
+    if step in ("ready", "extract"):
+        ready.append(time.perf_counter())
 
 class Loading(ProfileExtractors):
     def __call__(self, device=None, hook=None):

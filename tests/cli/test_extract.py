@@ -120,7 +120,7 @@ def test_nothing_to_do_and_what_is_in_the_way(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    store = ["--store", str(tmp_path / "store")]
+    store = ["--store", str(tmp_path / "store"), "--modalities", "frames"]
     assert run(["extract", str(tmp_path / "empty"), *store]) == 2
     assert "no media files" in capsys.readouterr().err
     sound = str(write_sound(tmp_path, "a"))
@@ -140,7 +140,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize(
     ("grace", "signals", "code"),
-    [("3", [signal.SIGTERM], 143), ("600", [signal.SIGINT, signal.SIGINT], 130)],
+    [("1", [signal.SIGTERM], 143), ("600", [signal.SIGINT, signal.SIGINT], 130)],
 )
 def test_signals_stop_a_run_and_leave_the_store_and_no_process(
     tmp_path: Path, grace: str, signals: list[signal.Signals], code: int

@@ -19,7 +19,6 @@ from reelgenre.errors import ReelgenreError, StoreError, WeightsError
 from reelgenre.extraction import (
     ExtractionError,
     ExtractionOptions,
-    VideoResult,
     extract_videos,
     supervisor,
 )
@@ -91,16 +90,17 @@ def test_a_worker_that_is_killed_from_outside_costs_no_video(
 ) -> None:
     log = tmp_path / "log"
     paths = [write_sound(tmp_path / "videos", f"slow-{n}") for n in range(4)]
-    killed: list[int] = []
 
-    def hook(step: str, completed: float, total: float | None, artifact: Any = None) -> None:
-        if isinstance(artifact, VideoResult) and not killed:
-            killed.extend(pids(log))
-            os.kill(killed[0], signal.SIGKILL)
+    def kill() -> None:
+        wait_until(lambda: ("loud", "slow-1") in ran(log))
+        (worker,) = pids(log)
+        os.kill(worker, signal.SIGKILL)
 
+    killer = threading.Thread(target=kill)
+    killer.start()
     options = ExtractionOptions(videos_at_once=1)
-    report = extract_videos(paths, store, Fakes(log=log), options=options, hook=hook)
-    assert len(killed) == 1
+    report = extract_videos(paths, store, Fakes(log=log), options=options)
+    killer.join()
     assert (report.extracted, report.failed, report.workers_lost) == (4, 0, 1)
     assert store.missing(["loud:0123456789abcdef", "calm:0123456789abcdef"]) == {}
     assert store.verify().problems == ()
@@ -111,11 +111,11 @@ def test_a_process_that_hangs_is_ended_and_its_video_recorded(
 ) -> None:
     # It holds Python's lock, too, so that nothing inside the process could end it.
     paths = [write_sound(tmp_path / "videos", name) for name in ("seize-1", "a")]
-    options = ExtractionOptions(videos_at_once=2, timeout_s=3)
+    options = ExtractionOptions(videos_at_once=2, timeout_s=2)
     report = extract_videos(paths, store, Fakes(), options=options)
     assert (report.extracted, report.failed, report.workers_lost) == (1, 1, 2)
     outcome = store.outcomes("calm")[store.find("seize-1").content_hash]
-    assert outcome.error == "it took longer than 3 s"
+    assert outcome.error == "it took longer than 2 s"
 
 
 def test_where_every_process_dies_no_video_is_blamed(
@@ -178,7 +178,7 @@ def test_a_stopped_run_finishes_what_is_in_flight_and_the_next_one_the_rest(
         if artifact is not None:
             stop.set()
 
-    options = ExtractionOptions(videos_at_once=2, grace_s=3)
+    options = ExtractionOptions(videos_at_once=2, grace_s=1)
     report = extract_videos(paths, store, Fakes(), options=options, hook=hook, stop=stop)
     assert 1 <= report.extracted < 12
     assert report.unfinished == 13 - report.extracted
