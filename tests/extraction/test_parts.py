@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.extraction.fakes import write_sound
 from reelgenre.errors import StoreError
 from reelgenre.extraction import ExtractionOptions, VideoResult, shard
 from reelgenre.extraction.committing import VIDEOS, Committer
+from reelgenre.extraction.crew import crew_size
 from reelgenre.extraction.identifying import identify, identify_ahead
 from reelgenre.extraction.one_video import Entry
 from reelgenre.sequences import FeatureSequence
@@ -112,6 +114,27 @@ def test_commits_are_few_while_there_is_more_to_come_and_at_once_when_there_is_n
         assert time.monotonic() < until
         time.sleep(0.01)
     assert commits[2:] == [[99]]
+
+
+@pytest.mark.parametrize(
+    ("options", "cores", "devices", "threads", "expected"),
+    [
+        ({}, 2, 0, 1, (1, 2)),
+        ({}, 16, 0, 1, (1, 16)),
+        ({}, 64, 0, 1, (4, 16)),
+        ({}, 16, 0, 4, (1, 4)),
+        ({}, 2, 0, 8, (1, 1)),
+        ({}, 64, 8, 1, (8, 8)),
+        ({}, 64, 1, 1, (1, 8)),
+        ({}, 4, 8, 1, (8, 1)),
+        ({"workers": 3}, 16, 0, 1, (3, 5)),
+        ({"workers": 2, "videos_at_once": 9}, 4, 1, 1, (2, 9)),
+    ],
+)
+def test_cores_and_devices_are_shared_out(
+    options: dict[str, Any], cores: int, devices: int, threads: int, expected: tuple[int, int]
+) -> None:
+    assert crew_size(ExtractionOptions(**options), cores, devices, threads) == expected
 
 
 @pytest.mark.parametrize(

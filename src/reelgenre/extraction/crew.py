@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -10,11 +12,35 @@ from multiprocessing import get_context
 
 from reelgenre.extraction.loading import ExtractorFactory
 from reelgenre.extraction.messages import Task
+from reelgenre.extraction.types import ExtractionOptions
 from reelgenre.extraction.worker import work
 
+CORES_PER_WORKER = 16
+"""Beyond so many, threads of one process wait for Python's lock more than they work."""
+VIDEOS_PER_DEVICE = 8
 # Not fork: a forked copy of a process that has threads or a GPU is broken.
 _spawn = get_context("spawn")
 JOIN_S = 5.0
+
+
+def crew_size(
+    options: ExtractionOptions, cores: int, devices: int, threads: int
+) -> tuple[int, int]:
+    """How many workers there are to be, and how many videos each has in flight.
+
+    Args:
+        options: what the caller wants.
+        cores: of the processor.
+        devices, threads: see :class:`reelgenre.extraction.Loaded`.
+    """
+    workers = options.workers or devices or math.ceil(cores / CORES_PER_WORKER)
+    share = max(1, cores // (workers * threads))
+    return workers, options.videos_at_once or (min(share, VIDEOS_PER_DEVICE) if devices else share)
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

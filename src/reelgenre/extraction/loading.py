@@ -23,11 +23,13 @@ class Loaded:
         media: how files are decoded.
         devices: CUDA devices over which processes like this one may be spread; 0 where the models
             run on the processor.
+        threads: processor threads that each video in flight may take.
     """
 
     extractors: Sequence[Extractor | TextExtractor]
     media: MediaOptions
     devices: int = 0
+    threads: int = 1
 
 
 class ExtractorFactory(Protocol):
@@ -88,7 +90,7 @@ class ProfileExtractors:
                 break
             wanted = (*wanted, *(sources - set(wanted)))
         media = dataclasses.replace(profile.media, threads=self.threads)
-        return Loaded(extractors, media, _cuda_devices(self.device))
+        return Loaded(extractors, media, _cuda_devices(self.device), self.threads)
 
 
 def text_sources(extractors: Sequence[Extractor | TextExtractor]) -> set[str]:

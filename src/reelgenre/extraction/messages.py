@@ -44,11 +44,12 @@ class Ready:
 
     Attributes:
         specs: of its extractors.
-        devices: see :class:`reelgenre.extraction.Loaded`.
+        devices, threads: see :class:`reelgenre.extraction.Loaded`.
     """
 
     specs: tuple[ExtractorSpec, ...]
     devices: int
+    threads: int
 
 
 @dataclass(frozen=True)

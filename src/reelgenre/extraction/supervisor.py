@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from reelgenre.extraction.crew import Worker
+from reelgenre.extraction.crew import Worker, available_cores, crew_size
 from reelgenre.extraction.identifying import Identified, identify_ahead
 from reelgenre.extraction.loading import ExtractorFactory
 from reelgenre.extraction.messages import (
@@ -49,9 +48,6 @@ from reelgenre.store import FeatureStore, Video
 
 _log = logging.getLogger("reelgenre.extraction")
 
-CORES_PER_WORKER = 16
-"""Beyond so many, threads of one process wait for Python's lock more than they work."""
-VIDEOS_PER_DEVICE = 8
 TIMEOUT_S = 600.0
 TIMEOUT_PER_S = 20.0
 MOST_VERDICTS = 20
@@ -86,6 +82,7 @@ class Supervisor:
         self._planner: Planner | None = None
         self._specs: tuple[ExtractorSpec, ...] = ()
         self._devices = 0
+        self._most_workers = self._videos_at_once = 1
         self._workers: dict[int, Worker] = {}
         self._waiting: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
@@ -152,25 +149,12 @@ class Supervisor:
         """Start as many workers as there is work for; the first one tells what they can do."""
         tasks = len(self._waiting) + len(self._suspects)
         tasks += sum(len(worker.running) for worker in self._workers.values())
-        wanted = 1 if self._planner is None else math.ceil(tasks / self._videos_at_once)
+        wanted = max(math.ceil(tasks / self._videos_at_once), self._planner is None)
         for slot in range(min(wanted, self._most_workers)):
             if slot not in self._workers:
                 device = slot % self._devices if self._devices > 1 else None
                 address = self._store.storage.address
                 self._workers[slot] = Worker(self._factory, address, slot, device)
-
-    @property
-    def _most_workers(self) -> int:
-        if self._options.workers is not None:
-            return self._options.workers
-        return self._devices or math.ceil(_cores() / CORES_PER_WORKER)
-
-    @property
-    def _videos_at_once(self) -> int:
-        if self._options.videos_at_once is not None:
-            return self._options.videos_at_once
-        share = max(1, _cores() // self._most_workers)
-        return min(share, VIDEOS_PER_DEVICE) if self._devices else share
 
     def _occupy(self, worker: Worker) -> None:
         """Give a worker what it has room for; suspects go to one that has nothing else."""
@@ -205,8 +189,8 @@ class Supervisor:
         match message:
             case Loading(step, completed, total):
                 self._hook(step, completed, total)
-            case Ready(specs, devices):
-                self._introduce(worker, specs, devices)
+            case Ready():
+                self._introduce(worker, message)
             case Length(number, seconds):
                 worker.running[number].length_s = seconds
             case Finished(number):
@@ -222,12 +206,15 @@ class Supervisor:
             case Broken(error):
                 raise error
 
-    def _introduce(self, worker: Worker, specs: tuple[ExtractorSpec, ...], devices: int) -> None:
+    def _introduce(self, worker: Worker, ready: Ready) -> None:
         if self._planner is None:
-            self._specs, self._devices = specs, devices
+            self._specs, self._devices = ready.specs, ready.devices
+            self._most_workers, self._videos_at_once = crew_size(
+                self._options, available_cores(), ready.devices, ready.threads
+            )
             retry_failed = self._options.retry_failed
-            self._planner = Planner(self._store, specs, retry_failed=retry_failed)
-        elif specs != self._specs:
+            self._planner = Planner(self._store, self._specs, retry_failed=retry_failed)
+        elif ready.specs != self._specs:
             raise ExtractionError(
                 "the worker processes loaded different extractors",
                 "Let the profile and its weights alone while they are in use",
@@ -355,8 +342,3 @@ class Supervisor:
                     error=cause,
                 )
             )
-
-
-def _cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

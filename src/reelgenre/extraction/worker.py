@@ -64,7 +64,8 @@ def work(
         cause = f"the extractors cannot be loaded: {cause_of(error)}"
         supervisor.leave(Broken(ExtractionError(cause, "See whether `reelgenre doctor` knows why")))
     else:
-        supervisor.tell(Ready(tuple(e.spec for e in loaded.extractors), loaded.devices))
+        specs = tuple(extractor.spec for extractor in loaded.extractors)
+        supervisor.tell(Ready(specs, loaded.devices, loaded.threads))
         _Worker(supervisor, loaded, store).run()
 
 
