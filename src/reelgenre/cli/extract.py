@@ -30,7 +30,9 @@ def extract(
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Only the I-th of N parts, which need each other not."),
+        typer.Option(
+            metavar="I/N", help="Only the I-th of N parts, to divide a list between machines."
+        ),
     ] = None,
     profile: Annotated[
         str, typer.Option(help="Shipped profile, or a profile file of your own.")
