@@ -151,6 +151,14 @@ def test_other_bytes_than_stated(archive: Archive, origin: ZenodoFile | GitHubFi
     assert where(_artefact(origin)).status == "missing"
 
 
+def test_a_registered_file_of_a_repository_is_fetched_without_asking(archive: Archive) -> None:
+    """The site answers few questions an hour; its files it gives to all."""
+    file = ArtefactFile("best.pth", len(DATA), sha256(DATA), NEWEST)
+    artefact = replace(_artefact(NEWEST), files=(file,))
+    assert resolve(artefact).files["best.pth"].read_bytes() == DATA
+    assert archive.asked == ["/won/taggers/HEAD/fcn/best.pth"]
+
+
 @pytest.mark.usefixtures("archive")
 def test_the_registered_hash_is_above_the_statement() -> None:
     with pytest.raises(WeightsError, match=f"instead of {sha256(b'x')}"):

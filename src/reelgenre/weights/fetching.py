@@ -16,6 +16,7 @@ from reelgenre.weights.archives import archive_statement
 from reelgenre.weights.artefacts import (
     ArchiveFile,
     ArtefactFile,
+    GitHubFile,
     HubFile,
     JoinedFile,
     Origin,
@@ -25,6 +26,7 @@ from reelgenre.weights.artefacts import (
     UrlFile,
     Wheel,
     WheelFile,
+    ZenodoFile,
 )
 from reelgenre.weights.cache import require_space, sha256_of
 from reelgenre.weights.download import fetch_url, open_https
@@ -189,7 +191,10 @@ class _Sources:
         if isinstance(origin, HubFile) and not whole:
             # Asked even where all is known: it says best why a file cannot be had.
             size = hub_statement(origin).size or size
-        elif isinstance(origin, ArchiveFile) and not whole:
+        elif (isinstance(origin, ZenodoFile) and not whole) or (
+            isinstance(origin, GitHubFile) and size is None
+        ):
+            # A record alone knows how it spells the file's name, and so its address.
             said = archive_statement(origin)
             size, address = said.size, said.address
         stated = Statement(size, "sha256", str(file.sha256), address=address)

@@ -174,6 +174,12 @@ def test_vit_gives_what_its_classifier_reads(
     np.testing.assert_allclose(logits, expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_class_tokens_do_not_keep_all_tokens_in_memory(tmp_path: Path) -> None:
+    save_expression_vit(tmp_path / "vit")
+    encoder: Any = build(tmp_path / "vit")
+    assert encoder.encode(pictures(2)).flags.owndata
+
+
 def test_an_image_tower_on_its_own_is_the_same(
     tmp_path: Path, frames_view: Callable[..., Any]
 ) -> None:

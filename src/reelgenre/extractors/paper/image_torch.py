@@ -119,4 +119,5 @@ class TorchImageModel:
     @torch.inference_mode()
     def _compute(self, pictures: NDArray[np.float32]) -> Outputs:
         features = self._tower(torch.from_numpy(pictures).to(self._device, self._dtype))
-        return (features.float().cpu().numpy(),)
+        # A copy: the class token of a ViT by itself would keep all of its tokens in memory.
+        return (features.float().cpu().numpy().copy(),)
