@@ -173,6 +173,42 @@ def test_two_files_of_the_same_name_are_two_videos_and_a_copy_is_none(
     assert store.identify(tmp_path / "c/copy.mp4") == store.identify(tmp_path / "a/trailer.mp4")
 
 
+def test_names_and_sources_are_found_after_they_change_here_and_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / f"{name}.mp4" for name in ("old", "new", "third")]
+    for file in files:
+        file.write_bytes(b"third" if file.stem == "third" else b"same")
+        os.utime(file, (1e9, 1e9))
+    store = FeatureStore.create(tmp_path / "s")
+    store.add(Video.from_file(files[0]))
+    assert store.find("old") == store.identify(files[0])  # From here on there are indexes.
+    files[0].unlink()
+    store.add(Video.from_file(files[1]))
+    FeatureStore.open(tmp_path / "s").add(Video.from_file(files[2]))
+    store.refresh()
+    store.add(Video.from_name("youtube", "fourth"))
+
+    monkeypatch.setattr("reelgenre.store.videos.hash_file", lambda path: pytest.fail("hashed"))
+    for seen in (store, FeatureStore.open(tmp_path / "s")):
+        assert seen.find("fourth").source == "youtube:fourth"
+        for file in files[1:]:
+            assert seen.find(file.stem) == seen.identify(file)
+        with pytest.raises(StoreError, match="no videos called 'old'"):
+            seen.find("old")
+
+
+def test_what_is_known_is_not_written_again(tmp_path: Path, make_video: MakeVideo) -> None:
+    store = FeatureStore.create(tmp_path / "s")
+    store.add(make_video(labels=("War",), split="trn"))
+    segments = sorted((tmp_path / "s" / "manifest").iterdir())
+    store.add(make_video(labels=("War",)))
+    assert sorted((tmp_path / "s" / "manifest").iterdir()) == segments
+    store.add(make_video(labels=()))
+    (video,) = FeatureStore.open(tmp_path / "s").videos.values()
+    assert (video.labels, video.split) == ((), "trn")
+
+
 def test_an_unchanged_file_is_not_hashed_again_and_a_changed_one_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,8 @@ class StoreReader:
         state = manifest.read(self.storage)
         self.videos: dict[str, Video] = state.videos
         self._outcomes: dict[str, dict[str, Outcome]] = state.outcomes
-        self.__dict__.pop("_packed", None)
+        for index in ("_packed", "_by_id", "_by_source"):
+            self.__dict__.pop(index, None)
 
     @property
     def extractors(self) -> tuple[str, ...]:
@@ -265,6 +266,24 @@ class StoreReader:
     @cached_property
     def _by_source(self) -> dict[str, list[str]]:
         return _group((video.source, key) for key, video in self.videos.items() if video.source)
+
+    def _learn(self, video: Video) -> None:
+        """Take over what is new of a video, in the indexes that are there as well.
+
+        Building those anew for each video of a store of 100,000 takes 100 ms.
+        """
+        key = video.content_hash
+        known = self.videos.get(key)
+        new = self.videos[key] = manifest.update(known, video)
+        for index, fact in (("_by_id", "video_id"), ("_by_source", "source")):
+            groups: dict[str, list[str]] | None = self.__dict__.get(index)
+            before, now = getattr(known, fact, None), getattr(new, fact)
+            if groups is None or now == before:
+                continue
+            if before:
+                groups[before].remove(key)
+            if now:
+                groups.setdefault(now, []).append(key)
 
 
 def _group(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

@@ -219,7 +219,11 @@ class FeatureStore(StoreReader):
         rows: list[dict[str, Any]] = []
         for video, outcomes in entries:
             known = self.videos.get(video.content_hash)
-            rows.extend(manifest.rows_of(manifest.news(video, known), outcomes, now))
+            news = manifest.news(video, known)
+            if outcomes or known is None or news != Video(known.content_hash, known.video_id):
+                rows.extend(manifest.rows_of(news, outcomes, now))
+        if not rows:
+            return
         place = folder / manifest.FOLDER
         try:
             manifest.append(place, rows)
@@ -228,9 +232,6 @@ class FeatureStore(StoreReader):
         except OSError as error:
             raise unwritable(folder, error) from error
         for video, outcomes in entries:
-            known = self.videos.get(video.content_hash)
-            self.videos[video.content_hash] = manifest.update(known, video)
+            self._learn(video)
             for fingerprint, outcome in outcomes.items():
                 self._outcomes.setdefault(fingerprint, {})[video.content_hash] = outcome
-        for name in ("_by_id", "_by_source"):
-            self.__dict__.pop(name, None)
