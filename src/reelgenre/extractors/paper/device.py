@@ -15,8 +15,6 @@ from reelgenre.extractors.settings import Precision
 from reelgenre.extractors.shared_batches import Outputs, SharedBatches
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
 # On a GPU.
 _VIDEOS_IN_A_BATCH = 4
 
