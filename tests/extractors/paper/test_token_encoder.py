@@ -4,6 +4,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -89,8 +90,12 @@ def test_the_number_of_windows_in_a_batch_changes_nothing(
     reference = encoder.encode(lines)
     assert reference is not None
     for batch in (1, 3):
-        other = TokenEncoder(folder, "sha", CPU, batch_windows=batch).encode(lines)
+        smaller: Any = TokenEncoder(folder, "sha", CPU, batch_windows=batch)
+        smaller._batches = handed_in = Mock(wraps=smaller._batches)
+        other = smaller.encode(lines)
         assert other is not None
+        # States of all windows at once would be several times those of the tokens.
+        assert max(len(call.args[0]) for call in handed_in.call_args_list) == batch
         np.testing.assert_allclose(other.values, reference.values, atol=1e-5)
     again = encoder.encode(lines)
     assert again is not None

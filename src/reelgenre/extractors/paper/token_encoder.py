@@ -72,6 +72,7 @@ class TokenEncoder:
         self, folder: Path, sha256: str, device: torch.device, *, batch_windows: int = 8
     ) -> None:
         self._device = device
+        self._batch_windows = batch_windows
         self._batches = share(self._compute, device, batch_windows)
         self._model = load_pretrained(DistilBertModel, folder, ignore=_HEAD, device=device)
         self._tokenizer = EncoderTokenizer.load(folder, self._model)
@@ -91,12 +92,15 @@ class TokenEncoder:
         owners = [bisect_right(starts, end) - 1 for _, end in encoding.offsets]
         values = np.empty((len(encoding.ids), self.dim), np.float32)
         windows = overlapping_windows(len(encoding.ids), self._tokenizer.longest)
-        marked = [self._tokenizer.marked(encoding.ids[w.start : w.stop]) for w in windows]
-        (states,) = self._batches(np.array(marked, np.int64))
-        for window, of_window in zip(windows, states, strict=True):
-            values[window.first : window.last] = of_window[
-                window.first - window.start : window.last - window.start
-            ]
+        # Not all at once: the windows of a long film overlap, and are several times its tokens.
+        for start in range(0, len(windows), self._batch_windows):
+            batch = windows[start : start + self._batch_windows]
+            marked = [self._tokenizer.marked(encoding.ids[w.start : w.stop]) for w in batch]
+            (states,) = self._batches(np.array(marked, np.int64))
+            for window, of_window in zip(batch, states, strict=True):
+                values[window.first : window.last] = of_window[
+                    window.first - window.start : window.last - window.start
+                ]
         return EncodedTokens(values, np.array(owners, np.int64))
 
     @torch.inference_mode()
