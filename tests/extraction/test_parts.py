@@ -6,22 +6,23 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.extraction.fakes import write_sound
+from tests.extraction.fakes import Fakes, write_sound
 
-from reelgenre.errors import StoreError
 from reelgenre.extraction import ExtractionOptions, VideoResult, shard
 from reelgenre.extraction.committing import VIDEOS, Committer
 from reelgenre.extraction.crew import crew_size
 from reelgenre.extraction.identifying import identify, identify_ahead
+from reelgenre.extraction.messages import Finished, Length, Message, Stored, Task
 from reelgenre.extraction.one_video import Entry
+from reelgenre.extraction.worker import _Worker
 from reelgenre.sequences import FeatureSequence
-from reelgenre.store import FeatureStore, Video
+from reelgenre.store import FeatureStore, FileStamp, Video
 
 
 @given(
@@ -92,7 +93,7 @@ def test_commits_are_few_while_there_is_more_to_come_and_at_once_when_there_is_n
         assert {e.video.content_hash for e in entries} <= seen.videos.keys()
         commits.append([e.number for e in entries])
 
-    def broken(error: StoreError) -> None:
+    def broken(error: Exception) -> None:
         raise AssertionError(error)
 
     committer = Committer(store, lambda: busy, stored, broken)
@@ -114,6 +115,49 @@ def test_commits_are_few_while_there_is_more_to_come_and_at_once_when_there_is_n
         assert time.monotonic() < until
         time.sleep(0.01)
     assert commits[2:] == [[99]]
+
+
+def test_whatever_ends_the_commits_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FeatureStore.create(tmp_path / "store")
+    errors: list[Exception] = []
+
+    def add_many(entries: object) -> int:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(store, "add_many", add_many)
+    committer = Committer(store, lambda: False, lambda entries: None, errors.append)
+    committer.put(entry(1))
+    until = time.monotonic() + 10
+    while not committer.finished:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert [str(error) for error in errors] == ["no room"]
+
+
+def test_that_a_video_is_finished_is_told_before_it_is_stored(tmp_path: Path) -> None:
+    path = write_sound(tmp_path, "a")
+    store = FeatureStore.create(tmp_path / "store")
+    task = Task(7, str(path), store.identify(path), FileStamp.of(path), ("loud", "calm"))
+
+    class Heard:
+        def __init__(self) -> None:
+            self.tasks = iter([task])
+            self.messages: list[Message] = []
+
+        def task(self) -> Task | None:
+            return next(self.tasks, None)
+
+        def stay(self) -> None:
+            time.sleep(0.01)
+
+        def tell(self, message: Message) -> None:
+            if isinstance(message, Finished):
+                time.sleep(0.3)  # As a thread may be held up on a busy machine.
+            self.messages.append(message)
+
+    heard = Heard()
+    _Worker(cast(Any, heard), Fakes()(), store).run()
+    assert [type(m) for m in heard.messages if not isinstance(m, Length)] == [Finished, Stored]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from reelgenre.errors import StoreError
 from reelgenre.extraction.one_video import Entry
 from reelgenre.store import FeatureStore
 
@@ -33,7 +32,7 @@ class Committer:
         store: which.
         busy: whether more entries are to be expected.
         stored: told the entries of a commit after it.
-        broken: told once when the store cannot be written; nothing is stored after that.
+        broken: told once what went wrong where nothing can be stored any more.
     """
 
     def __init__(
@@ -41,18 +40,23 @@ class Committer:
         store: FeatureStore,
         busy: Callable[[], bool],
         stored: Callable[[list[Entry]], None],
-        broken: Callable[[StoreError], None],
+        broken: Callable[[Exception], None],
     ) -> None:
         self._store = store
         self._busy = busy
         self._stored = stored
         self._broken = broken
-        self._queue: queue.Queue[Entry | None] = queue.Queue(VIDEOS)
+        self._room = threading.Semaphore(VIDEOS)
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="commit", daemon=True)
         self._thread.start()
 
+    def wait_for_room(self) -> None:
+        """To be called before every :meth:`put`; returns when not too many entries wait."""
+        self._room.acquire()
+
     def put(self, entry: Entry) -> None:
-        """Hand over an entry; waits while too many do."""
+        """Hand over an entry, which may be stored before this returns."""
         self._queue.put(entry)
 
     def finish(self) -> None:
@@ -74,7 +78,7 @@ class Committer:
                 self._store.add_many(
                     (e.video, e.features, e.failures) for e in batch if e.features or e.failures
                 )
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - without this thread all would wait for ever
                 self._broken(error)
                 return
             self._stored(batch)
@@ -92,6 +96,7 @@ class Committer:
                 continue
             if entry is None:
                 return batch, False
+            self._room.release()
             if not batch:
                 due = time.monotonic() + WAIT_S
             batch.append(entry)

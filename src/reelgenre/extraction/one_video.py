@@ -135,10 +135,11 @@ def with_sources(
 
 
 def cause_of(error: Exception) -> str:
-    """One line that says what happened."""
+    """One line that says what happened, and that can be written as UTF-8."""
     if isinstance(error, ReelgenreError):
         return error.cause
     text = " ".join(f"{type(error).__name__}: {error}".split())
+    text = text.encode(errors="backslashreplace").decode()
     return text if len(text) <= CAUSE_CHARACTERS else f"{text[:CAUSE_CHARACTERS]}…"
 
 

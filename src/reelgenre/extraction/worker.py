@@ -116,7 +116,7 @@ class _Worker:
             store,
             busy=lambda: bool(self._running),
             stored=self._tell_stored,
-            broken=lambda error: supervisor.leave(Broken(error)),
+            broken=self._leave,
         )
 
     def run(self) -> None:
@@ -142,16 +142,21 @@ class _Worker:
 
         try:
             entry = extract_video(task, self._loaded, self._precision, hook)
-        except ReelgenreError as error:
-            self._supervisor.leave(Broken(error))
-        except ProcessError as error:
-            self._supervisor.leave(Dying(str(error)))
-        except Exception as error:  # noqa: BLE001 - a fault of ours; a thread would hide it
-            self._supervisor.leave(Dying(cause_of(error)))
+        except Exception as error:  # noqa: BLE001 - even a fault of ours; a thread would hide it
+            self._leave(error)
         else:
+            self._committer.wait_for_room()
+            # Before it is put, or the supervisor might hear first that it is stored.
+            self._supervisor.tell(Finished(task.number))
             self._committer.put(entry)
             self._running.discard(task.number)
-            self._supervisor.tell(Finished(task.number))
+
+    def _leave(self, error: Exception) -> None:
+        """End the process, and with it the run where the error would meet every other video."""
+        if isinstance(error, ReelgenreError):
+            self._supervisor.leave(Broken(error))
+        cause = str(error) if isinstance(error, ProcessError) else cause_of(error)
+        self._supervisor.leave(Dying(cause))
 
     def _tell_stored(self, entries: list[Entry]) -> None:
         self._supervisor.tell(Stored(tuple((entry.number, entry.result) for entry in entries)))
