@@ -7,8 +7,9 @@ import math
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 
 from reelgenre.extraction.loading import ExtractorFactory
 from reelgenre.extraction.messages import Task
@@ -103,7 +104,8 @@ class Worker:
             name=f"reelgenre-extract-{self.slot}",
             daemon=True,
         )
-        self._process.start()
+        with _signals_held():
+            self._process.start()
         # Ours alone must be left, or the pipe would never end.
         theirs.close()
 
@@ -145,3 +147,21 @@ class Worker:
     def _send(self, task: Task | None) -> None:
         with contextlib.suppress(OSError):
             self.connection.send(task)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Keep SIGINT and SIGTERM waiting in this thread and in processes that it starts meanwhile.
+
+    A Ctrl-C meets all processes of a terminal. A worker that is still importing would end with a
+    traceback; so it holds them until it ignores them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # Where `start` did this, it would let the signals through.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
