@@ -133,8 +133,8 @@ class Fakes:
         names: ``loud`` (which misbehaves), ``calm`` (which does not), ``letters`` of what ``loud``
             understood.
         log: file that says which extractor ran on which file in which process.
-        loading: what goes wrong when they are made: ``weights``, ``crash``, ``bug`` or
-            ``small disk``.
+        loading: what goes wrong when they are made: ``weights``, ``crash``, ``bug``,
+            ``small disk`` or ``deadly disk``.
         devices: CUDA devices that the models would run on.
     """
 
@@ -150,8 +150,9 @@ class Fakes:
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.loading == "bug":
             raise KeyError("layer.0")
-        if self.loading == "small disk":  # Nothing longer than this can be written.
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        if self.loading.endswith("disk"):  # Nothing longer than this can be written.
+            deadly = self.loading.startswith("deadly")
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL if deadly else signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (256, 256))
         hook("weights:fake", 1, 1)
         note(self.log, "loading", str(device))

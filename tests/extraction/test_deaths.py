@@ -141,6 +141,7 @@ def test_where_every_process_dies_no_video_is_blamed(
         ("bug", ExtractionError, "KeyError: 'layer.0'"),
         ("crash", ExtractionError, "2 worker processes in a row .* SIGSEGV"),
         ("small disk", StoreError, "cannot be written"),
+        ("deadly disk", ExtractionError, "nothing stored; .* SIGXFSZ"),
     ],
 )
 def test_what_concerns_the_run_ends_it_and_no_video_is_blamed(
@@ -187,7 +188,8 @@ def test_a_stopped_run_finishes_what_is_in_flight_and_the_next_one_the_rest(
     before = report.extracted
     options = ExtractionOptions(videos_at_once=12)
     report = extract_videos([paths[0], *paths[2:]], store, Fakes(), options=options)
-    assert (report.complete, report.extracted) == (before, 12 - before)
+    assert report.complete >= before  # The last thing that was stored may not have been told.
+    assert report.complete + report.extracted == 12
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

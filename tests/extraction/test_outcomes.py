@@ -136,6 +136,20 @@ def test_only_missing_extractors_run_and_those_whose_text_they_read(
     assert store.missing([LOUD, CALM, LETTERS]) == {}
 
 
+def test_what_failed_before_still_counts_when_something_else_is_extracted(
+    tmp_path: Path, store: FeatureStore
+) -> None:
+    paths = [write_sound(tmp_path, "wrong-1")]
+    report = extract_videos(paths, store, Fakes(("loud",)))
+    assert (report.failed, report.fruitless) == (1, True)
+    report = extract_videos(paths, store, Fakes(("loud", "calm")))
+    assert (report.extracted, report.failed_before, report.failed) == (0, 1, 0)
+    assert not report.fruitless
+    report = extract_videos(paths, store, Fakes(("loud", "calm")))
+    assert (report.failed_before, report.fruitless) == (1, False)
+    assert report.modalities == {}
+
+
 def test_text_readers_bring_their_sources() -> None:
     extractors = Fakes(("loud", "calm", "letters"))().extractors
     assert [e.spec.name for e in with_sources(extractors, ["letters"])] == ["loud", "letters"]

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,19 +72,20 @@ def extract_all(request: Request) -> int:
     table = None if request.labels is None else read_labels(request.labels)
     if request.shard is not None:
         files = shard(files, *request.shard)
-    if request.dry_run:
-        return _survey(request, files)
-    unreadable = tuple(
-        VideoResult(str(error.filename), error=f"the folder cannot be read ({error.strerror})")
+    unreadable = {
+        str(error.filename): f"the folder cannot be read ({error.strerror})"
         for error in collected.unreadable
-    )
+    }
+    if request.dry_run:
+        return _survey(request, files, unreadable)
+    failures = tuple(VideoResult(path, error=cause) for path, cause in unreadable.items())
     store = _store(request)
     with (
         CountProgress("extract", len(files)) as progress,
         _Lines(request.jsonl) as lines,
         _stop_at_signals() as stopped,
     ):
-        for result in unreadable:
+        for result in failures:
             lines.tell(result)
 
         def hook(step: str, completed: float, total: float | None, artifact: Any = None) -> None:
@@ -103,15 +104,15 @@ def extract_all(request: Request) -> int:
         )
     report = dataclasses.replace(
         report,
-        videos=report.videos + len(unreadable),
-        failures=(*unreadable, *report.failures),
+        videos=report.videos + len(failures),
+        failures=(*failures, *report.failures),
     )
-    if table is not None and stopped.by is None:
-        _label(store, table, request)
     sys.stdout.write(
         json.dumps(_printable(report.to_dict()), indent=2) if request.json else _summary(report)
     )
     sys.stdout.write("\n")
+    if table is not None and stopped.by is None:
+        _label(store, table, request)
     return 128 + stopped.by if stopped.by is not None else _code(report)
 
 
@@ -133,8 +134,8 @@ def _store(request: Request) -> FeatureStore:
     return FeatureStore.create(request.store, precision=precision, exist_ok=True)
 
 
-def _survey(request: Request, files: Sequence[Path]) -> int:
-    """Say what would be done."""
+def _survey(request: Request, files: Sequence[Path], unreadable: Mapping[str, str]) -> int:
+    """Say what would be done; of unreadable folders the cause."""
     with ExitStack() as stack:
         if (request.store / MARKER).exists():
             store = FeatureStore.open(request.store)
@@ -150,6 +151,11 @@ def _survey(request: Request, files: Sequence[Path]) -> int:
             retry_failed=request.options.retry_failed,
             hook=progress.hook,
         )
+    survey = dataclasses.replace(
+        survey,
+        videos=survey.videos + len(unreadable),
+        unreadable={**unreadable, **survey.unreadable},
+    )
     if request.json:
         sys.stdout.write(json.dumps(_printable(survey.to_dict()), indent=2) + "\n")
         return OK
@@ -273,11 +279,7 @@ def _code(report: ExtractionReport) -> int:
     """Of the state that the given videos are in, so that the same run again gives the same."""
     if not report.failed and not report.failed_before:
         return OK
-    partly = any(
-        one.status != "failed" for result in report.failures for one in result.modalities.values()
-    )
-    good = report.extracted or report.complete or partly
-    return SOME_FAILED if good else FAILED
+    return FAILED if report.fruitless else SOME_FAILED
 
 
 def _sentence(path: str, cause: str) -> str:

@@ -22,11 +22,13 @@ class Plan:
         duplicate_of: an earlier path with the same content; then nothing is.
         missing: names of the extractors whose features the store lacks.
         failed: something failed in an earlier run and is not tried again.
+        stored: something is in the store.
     """
 
     duplicate_of: str | None = None
     missing: tuple[str, ...] = ()
     failed: bool = False
+    stored: bool = False
 
 
 class Planner:
@@ -54,12 +56,12 @@ class Planner:
             return Plan(duplicate_of=first)
         missing = self._store.missing(self._names, [key], retry_failed=self._retry_failed)
         names = tuple(self._names[fingerprint] for fingerprint in missing.get(key, ()))
-        failed = not self._retry_failed and any(
-            key in self._store.outcomes(fingerprint)
-            and self._store.outcomes(fingerprint)[key].status == "failed"
+        known = {
+            outcome.status == "failed"
             for fingerprint in self._names.keys() & set(self._store.extractors)
-        )
-        return Plan(None, names, failed)
+            if (outcome := self._store.outcomes(fingerprint).get(key)) is not None
+        }
+        return Plan(None, names, not self._retry_failed and True in known, False in known)
 
 
 @dataclass(frozen=True)

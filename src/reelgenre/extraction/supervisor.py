@@ -52,7 +52,7 @@ TIMEOUT_S = 600.0
 TIMEOUT_PER_S = 20.0
 MOST_VERDICTS = 20
 MOST_IDLE_DEATHS = 3
-"""So many workers may die in a row without having had a video."""
+"""So many workers may die without a video in flight, and none store anything meanwhile."""
 FAREWELL_S = 10.0
 """Workers that have stored everything are given so many seconds to end."""
 AT_A_TIME = 256
@@ -80,6 +80,7 @@ class Supervisor:
         self._tally = Tally(0)
         self._list: Connection | None = None
         self._planner: Planner | None = None
+        self._failed_before: set[str] = set()
         self._specs: tuple[ExtractorSpec, ...] = ()
         self._devices = 0
         self._most_workers = self._videos_at_once = 1
@@ -195,9 +196,9 @@ class Supervisor:
                 worker.running[number].length_s = seconds
             case Finished(number):
                 worker.finished[number] = worker.running.pop(number).task
-                self._idle_deaths = 0
                 self._record_verdicts()
             case Stored(results):
+                self._idle_deaths = 0
                 for number, result in results:
                     del worker.finished[number]
                     self._tell(result)
@@ -252,7 +253,11 @@ class Supervisor:
         plan = self._planner.plan(path, video)
         if plan.duplicate_of is not None:
             self._tell(VideoResult(path, key, video.video_id, duplicate_of=plan.duplicate_of))
-        elif plan.missing:
+            return
+        self._tally.fruitless &= not plan.stored
+        if plan.missing:
+            if plan.failed:
+                self._failed_before.add(path)
             # Facts that the store has already may be changed by others meanwhile.
             news = Video(key, video.video_id) if key in self._store.videos else video
             self._waiting.append(Task(next(self._numbers), path, news, stamp, plan.missing))
@@ -261,7 +266,7 @@ class Supervisor:
             self._hook("extract", self._tally.done, self._tally.videos)
 
     def _tell(self, result: VideoResult) -> None:
-        self._tally.add(result)
+        self._tally.add(result, failed_before=result.path in self._failed_before)
         self._hook("extract", self._tally.done, self._tally.videos, result)
 
     # What goes wrong
@@ -302,8 +307,8 @@ class Supervisor:
             self._idle_deaths += 1
             if self._idle_deaths == MOST_IDLE_DEATHS:
                 raise ExtractionError(
-                    f"{MOST_IDLE_DEATHS} worker processes in a row ended before they did anything; "
-                    f"the last one {how}",
+                    f"{MOST_IDLE_DEATHS} worker processes in a row ended with no video in flight "
+                    f"and nothing stored; the last one {how}",
                     "See whether there is memory enough, and what `reelgenre doctor` says",
                 )
         elif worker.alone:

@@ -119,14 +119,15 @@ class ExtractionReport:
 
     Attributes:
         videos: paths given.
-        extracted: something was extracted just now, and nothing of it failed.
+        extracted: something was extracted just now, and nothing of it failed, now or before.
         complete: everything was in the store before.
-        failed_before: nothing is missing, but something failed in an earlier run and was not
+        failed_before: nothing failed just now, but something did in an earlier run and was not
             tried again.
         duplicates: another path has the same content.
         failures: the results of those of which something failed just now, or everything.
         unfinished: not reached, or broken off, because the run was stopped.
         modalities: numbers of videos by modality and status, of what was extracted just now.
+        fruitless: nothing of any video is in the store, now or from before.
         workers_lost: processes that died or were killed for taking too long.
         seconds: wall time.
     """
@@ -139,6 +140,7 @@ class ExtractionReport:
     failures: tuple[VideoResult, ...]
     unfinished: int
     modalities: Mapping[str, Mapping[Status, int]]
+    fruitless: bool
     workers_lost: int
     seconds: float
 
@@ -172,6 +174,7 @@ class Tally:
     def __init__(self, videos: int) -> None:
         self.videos = videos
         self.workers_lost = 0
+        self.fruitless = True
         self._extracted = self._complete = self._failed_before = self._duplicates = 0
         self._failures: list[VideoResult] = []
         self._modalities: dict[str, Counter[Status]] = {}
@@ -194,14 +197,22 @@ class Tally:
         else:
             self._complete += 1
 
-    def add(self, result: VideoResult) -> None:
-        """A video that this run did something with."""
+    def add(self, result: VideoResult, *, failed_before: bool = False) -> None:
+        """A video that this run did something with.
+
+        Args:
+            result: what.
+            failed_before: something else of it failed in an earlier run.
+        """
         for name, one in result.modalities.items():
             self._modalities.setdefault(name, Counter())[one.status] += 1
+            self.fruitless &= one.status == "failed"
         if result.failures:
             self._failures.append(result)
         elif result.duplicate_of is not None:
             self._duplicates += 1
+        elif failed_before:
+            self._failed_before += 1
         else:
             self._extracted += 1
 
@@ -216,6 +227,7 @@ class Tally:
             failures=tuple(self._failures),
             unfinished=self.videos - self.done,
             modalities={name: dict(counts) for name, counts in self._modalities.items()},
+            fruitless=self.fruitless,
             workers_lost=self.workers_lost,
             seconds=seconds,
         )
