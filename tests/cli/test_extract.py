@@ -49,7 +49,7 @@ def test_a_list_of_videos_from_end_to_end(
     (videos / "broken.mp4").write_bytes(b"no film" * 99)
     (videos / "notes.txt").write_text("no video")
     listed = tmp_path / "more.txt"
-    listed.write_bytes(os.fsencode(first) + b"\r\n\n" + os.fsencode(tmp_path / "gone.mp4") + b"\n")
+    listed.write_bytes(os.fsencode(first) + b"\r\n\n" + b"x" * 300 + b".mp4\n")
     labels = tmp_path / "labels.csv"
     labels.write_text("video,labels,split\nvideos/first.mp4,Drama|War,trn\nthird,Comedy,tst\n")
     lines = tmp_path / "lines.jsonl"
@@ -70,7 +70,7 @@ def test_a_list_of_videos_from_end_to_end(
     report = json.loads(out)
     assert (report["videos"], report["extracted"], report["failed"]) == (4, 2, 2)
     assert "broken.mp4" in err
-    assert "gone.mp4" in err
+    assert "too long" in err
     assert "1 not in the store: third" in err
     assert "first.mp4" not in err
     kept = FeatureStore.open(store)
@@ -85,12 +85,13 @@ def test_a_list_of_videos_from_end_to_end(
     np.testing.assert_array_equal(sequence.times, expected.times)
     entries = [json.loads(line) for line in lines.read_text().splitlines()]
     assert entries.pop(0) == {"path": "earlier"}
+    too_long = "x" * 300 + ".mp4"
     by_name = {Path(entry["path"]).name: entry for entry in entries}
-    assert by_name.keys() == {"first.mp4", "second.mkv", "broken.mp4", "gone.mp4"}
+    assert by_name.keys() == {"first.mp4", "second.mkv", "broken.mp4", too_long}
     assert by_name["first.mp4"]["content_hash"] == known.content_hash
     assert by_name["first.mp4"]["modalities"]["frames"]["steps"] == sequence.steps
     assert by_name["broken.mp4"]["modalities"]["frames"]["status"] == "failed"
-    assert "cannot be read" in by_name["gone.mp4"]["error"]
+    assert "cannot be read" in by_name[too_long]["error"]
 
     assert run(["extract", str(videos), "--store", str(store), "--modalities", "frames"]) == 3
     out, err = capsys.readouterr()
@@ -106,6 +107,7 @@ def test_a_list_of_videos_from_end_to_end(
         (["x.mp4", "--shard", "5/4"], "1/8 to 8/8"),
         (["x.mp4", "--modalities", ","], "modalities"),
         (["x.mp4", "--timeout", "0"], "timeout"),
+        (["x.mp4", "--timeout", "nan"], "timeout"),
         (["x.mp4", "--workers", "0"], "workers"),
     ],
 )
@@ -176,3 +178,33 @@ def test_signals_stop_a_run_and_leave_the_store_and_no_process(
     assert store.verify().ok
     if len(signals) == 1:
         assert f"31 files: {len(done)} extracted, {31 - len(done)} not finished" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_an_interrupt_from_the_keyboard_meets_no_worker_that_still_imports(tmp_path: Path) -> None:
+    write_sound(tmp_path / "videos", "a")
+    process = subprocess.Popen(
+        [sys.executable, "-c", EXTRACT, str(tmp_path), "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    until = time.monotonic() + 120
+    while not any("_multiarray_umath" in libraries for libraries in loaded(process.pid)):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err == "reelgenre: stopping; once more to stop at once.\n"
+    assert "1 not finished" in out
+    assert "lost" not in out
+
+
+def loaded(pid: int) -> list[str]:
+    """What each process that a process's first thread has started has mapped into its memory."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/maps").read_text() for child in children]

@@ -93,6 +93,15 @@ def extract(
     from reelgenre.cli.extracting import Request, extract_all
     from reelgenre.extraction import ExtractionOptions, ProfileExtractors
 
+    try:
+        options = ExtractionOptions(
+            workers=workers,
+            videos_at_once=videos_at_once,
+            timeout_s=timeout,
+            retry_failed=retry_failed,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     raise typer.Exit(
         extract_all(
             Request(
@@ -108,12 +117,7 @@ def extract(
                     device=device,
                     offline=offline or None,
                 ),
-                options=ExtractionOptions(
-                    workers=workers,
-                    videos_at_once=videos_at_once,
-                    timeout_s=timeout,
-                    retry_failed=retry_failed,
-                ),
+                options=options,
                 labels=labels,
                 jsonl=jsonl,
                 json=json,

@@ -38,7 +38,7 @@ def collect_media(paths: Iterable[Path]) -> Collected:
     files: dict[Path, None] = {}
     unreadable: list[OSError] = []
     for path in paths:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where it may not look
             files[path] = None
             continue
         for folder, subfolders, names in os.walk(path, onerror=unreadable.append):
