@@ -159,11 +159,11 @@ def test_odd_media(
 
 
 TEN_MINUTES = 600.0
+_SHOT_S = 50.0
 # Their networks are the slowest, and the cutting of the sound is that of `panns`.
-SLOW = dict.fromkeys(("ast", "beats", "music_tagger", "musicnn"), 40.0)
+SLOW = dict.fromkeys(("ast", "beats", "music_tagger", "musicnn"), _SHOT_S)
 # The others read speech with the same recogniser, which takes its time.
 LONG = tuple(kind for kind in KINDS if kind not in SPEECH[1:])
-_SHOT_S = 50.0
 
 
 @pytest.fixture(scope="module")
