@@ -201,7 +201,7 @@ class _Lines:
 
 def _cut_torn_line(path: Path) -> None:
     """Remove what a kill left of a last line."""
-    if not path.exists():
+    if not path.is_file():  # Nor anything to cut off a pipe.
         return
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
@@ -277,7 +277,7 @@ def _summary(report: ExtractionReport) -> str:
 
 def _code(report: ExtractionReport) -> int:
     """Of the state that the given videos are in, so that the same run again gives the same."""
-    if not report.failed and not report.failed_before:
+    if not (report.failed or report.failed_before or report.unfinished):
         return OK
     return FAILED if report.fruitless else SOME_FAILED
 
