@@ -5,7 +5,7 @@ page in ``docs/`` and the model card.
 
     python recipes/embedded/evaluate.py --split tst --images build/images --texts build/texts \
         --words build/words --data ../shared/data --frames build/frames \
-        --model src/reelgenre/models/embedded/embedded-4 --out build/evaluation
+        --model src/reelgenre/models/embedded/embedded-3 --out build/evaluation
 """
 
 from __future__ import annotations
@@ -335,9 +335,8 @@ def main() -> None:
         (HERE / "results" / "tst.json").write_text(text)
         (HERE.parents[1] / "docs" / "embedded-results.md").write_text(
             "# What the embedded classifier reaches\n\nMade by `recipes/embedded/evaluate.py "
-            "--split tst` after everything was chosen on `val`. It is the fourth look at this "
-            "split: embedded 1 (without words), 2 (its experts trained otherwise) and 3 (an image "
-            "encoder trained for fewer epochs) were measured before.\n\n"
+            "--split tst` after everything was chosen on `val`. It is the third look at this "
+            "split: embedded 1 (without words) and 2 (trained otherwise) were measured before.\n\n"
             + page(results)
         )
         card = (HERE / "model_card.md").read_text()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from reelgenre.extractors.frame_input import encoder_input
 from reelgenre.extractors.frames import FrameEncoder
 
-FILM_LIKE = {"posters": 5, "stills": 6}
+FILM_LIKE = {"posters": 3, "stills": 6}
 
 
 @dataclass(frozen=True)

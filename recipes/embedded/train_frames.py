@@ -1,9 +1,9 @@
 """Fine-tune EfficientNet-Lite0 into the embedded profile's image encoder.
 
-Posters alone (film-like and clean crops), the same again from a high learning rate (a warm restart,
-Loshchilov & Hutter, 2017), then posters and film stills together. Each stage leaves its checkpoint
-and a line of JSON per epoch with the mean average precision on validation posters and validation
-stills; the checkpoints are compared on stills by ``evaluate.py``.
+Two stages: posters alone (film-like and clean crops), then posters and film stills together. Each
+stage leaves its checkpoint and a line of JSON per epoch with the mean average precision on
+validation posters and validation stills; the checkpoints are compared on stills by
+``evaluate.py``.
 
     python recipes/embedded/train_frames.py --data ../shared/data --out build/frames
 """
@@ -50,8 +50,7 @@ class Stage:
 
 STAGES = {
     "posters": Stage(epochs=6, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
-    "posters-again": Stage(epochs=14, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
-    "stills": Stage(epochs=3, learning_rate=5e-4, poster_share=0.4, still_repeats=6),
+    "stills": Stage(epochs=2, learning_rate=5e-4, poster_share=0.4, still_repeats=6),
 }
 BATCH = 48
 WEIGHT_DECAY = 0.05

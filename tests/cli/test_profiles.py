@@ -35,7 +35,7 @@ def test_list_names_the_shipped_ones_with_their_modalities(
     assert "(with a classifier)" in lines["embedded"]
 
 
-@pytest.mark.parametrize("name", ["embedded", "paper", "release2024"])
+@pytest.mark.parametrize("name", ["embedded", "paper", "paper-turbo", "release2024"])
 def test_show_prints_the_settings_as_yaml_and_the_weights(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +54,7 @@ def test_show_prints_the_settings_as_yaml_and_the_weights(
 
 def test_show_of_an_unknown_profile(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["profiles", "show", "papper"]) == 1
-    assert "embedded, paper, release2024" in capsys.readouterr().err
+    assert "embedded, paper, paper-turbo, release2024" in capsys.readouterr().err
 
 
 def test_the_papers_profile_is_the_papers() -> None:
@@ -127,3 +127,11 @@ def test_what_a_builder_asks_for_first_is_in_its_settings(
     with pytest.raises(_AskedError) as caught:
         profiles._build(settings, Loading(tmp_path, threads=1, device="cpu"))  # type: ignore[arg-type]
     assert str(caught.value) in settings.artefacts
+
+
+def test_the_profile_for_gpus_differs_in_its_whisper_alone() -> None:
+    paper, turbo = load_profile("paper"), load_profile("paper-turbo")
+    *same, listening = zip(paper.extractors, turbo.extractors, strict=True)
+    assert all(one == other for one, other in same)
+    assert listening[1] == listening[0].model_copy(update={"whisper": "whisper-large-v3-turbo"})
+    assert paper.media == turbo.media
