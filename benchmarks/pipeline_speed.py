@@ -10,7 +10,9 @@ one run, each the median of several:
   run before: what decoding, shot detection, preparation and orchestration cost on top;
 - its peak memory.
 
-And time and peak memory against length: 30 s, 2 min, 10 min and, with ``--long``, 2 h.
+Beside the wall times stand the processor's, which say how much of the difference is work that has
+to be done (decoding, shots, conversion) and how much is waiting. And time and peak memory against
+length: 30 s, 2 min, 10 min and, with ``--long``, 2 h.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,9 @@ import ctranslate2
 import onnxruntime
 
 from reelgenre import GenrePipeline
+from reelgenre.extractors.profiles import load_profile
+from reelgenre.extractors.whisper import RATE as WHISPER_RATE
+from reelgenre.media import Frames, MediaOptions, Sound, open_media
 
 TRAILER = Path(__file__).parent.parent / "examples" / "sample_trailer.mp4"
 RUNS = 5
@@ -107,11 +115,29 @@ def recorded(calls: list[Call]) -> Iterator[None]:
             setattr(owner, name, original)
 
 
-def timed(action: Callable[[], object]) -> float:
-    """Wall seconds."""
-    started = time.perf_counter()
+def media_pass(path: Path, options: MediaOptions) -> None:
+    """The pipeline's decode pass alone: shots, mid-shot frames and sound, taken and dropped."""
+    with open_media(path, options) as media, ThreadPoolExecutor(2) as pool:
+        frames, sound = media.view(Frames()), media.view(Sound(WHISPER_RATE))
+        taken = [pool.submit(deque, taker(), 0) for taker in (frames.frames, sound.sound)]
+        media.run()
+        for each in taken:
+            each.result()
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Seconds by the clock on the wall, and of all processor cores together."""
+
+    wall: float
+    processor: float
+
+
+def timed(action: Callable[[], object]) -> Spent:
+    """What a call takes."""
+    wall, processor = time.perf_counter(), time.process_time()
     action()
-    return time.perf_counter() - started
+    return Spent(time.perf_counter() - wall, time.process_time() - processor)
 
 
 def replay(calls: list[Call]) -> None:
@@ -129,19 +155,32 @@ def measure(path: Path) -> dict[str, Any]:
     calls: list[Call] = []
     with recorded(calls):
         pipeline(path)
-    seconds: dict[str, list[float]] = {"decode": [], "pipeline": [], "models": []}
+    options = load_profile("embedded").media
+    actions: dict[str, Callable[[], object]] = {
+        "decode": lambda: bare_decode(path),
+        "media": lambda: media_pass(path, options),
+        "pipeline": lambda: pipeline(path),
+        "models": lambda: replay(calls),
+    }
+    spent: dict[str, list[Spent]] = {name: [] for name in actions}
     for _ in range(RUNS):
-        seconds["decode"].append(timed(lambda: bare_decode(path)))
-        seconds["pipeline"].append(timed(lambda: pipeline(path)))
-        seconds["models"].append(timed(lambda: replay(calls)))
+        for name, action in actions.items():
+            spent[name].append(timed(action))
     ratios = {
         other: statistics.median(
-            whole / part for whole, part in zip(seconds["pipeline"], seconds[other], strict=True)
+            whole.wall / part.wall
+            for whole, part in zip(spent["pipeline"], spent[other], strict=True)
         )
         for other in ("decode", "models")
     }
     return {
-        "seconds": {name: round(statistics.median(runs), 3) for name, runs in seconds.items()},
+        "seconds": {
+            name: round(statistics.median(s.wall for s in runs), 3) for name, runs in spent.items()
+        },
+        "processor_seconds": {
+            name: round(statistics.median(s.processor for s in runs), 3)
+            for name, runs in spent.items()
+        },
         "pipeline_over_decode": round(ratios["decode"], 2),
         "pipeline_over_models": round(ratios["models"], 2),
         "model_calls": len(calls),
