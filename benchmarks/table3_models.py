@@ -50,7 +50,7 @@ CLIP_PREPROCESSOR = {
     "size": 224,
 }
 """As published with CLIP ViT-B/32."""
-_VIT_PREPROCESSOR = {
+VIT_PREPROCESSOR = {
     "do_normalize": True,
     "do_resize": True,
     "feature_extractor_type": "ViTFeatureExtractor",
@@ -81,7 +81,7 @@ def save_clip(folder: Path) -> None:
 
 def _save_vit(folder: Path) -> None:
     ViTForImageClassification(ViTConfig()).save_pretrained(folder)
-    _write(folder / "preprocessor_config.json", _VIT_PREPROCESSOR)
+    _write(folder / "preprocessor_config.json", VIT_PREPROCESSOR)
 
 
 def _save_ast(folder: Path) -> None:

@@ -57,3 +57,8 @@ def flush_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """The path as text that can always be printed and written."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

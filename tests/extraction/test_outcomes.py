@@ -20,6 +20,7 @@ from reelgenre.extraction import (
 )
 from reelgenre.extraction.one_video import with_sources
 from reelgenre.extractors import Extractor, TextExtractor
+from reelgenre.extractors.profiles import Profile
 from reelgenre.store import FeatureStore
 
 LOUD, CALM, LETTERS = (f"{name}:0123456789abcdef" for name in ("loud", "calm", "letters"))
@@ -161,19 +162,17 @@ def test_a_profile_is_never_loaded_without_the_sources_of_its_words(
 ) -> None:
     """Otherwise a video that speaks would be recorded as one without words."""
 
-    class Profile:
-        modalities = ("loud", "calm", "letters")
-        media = Fakes()().media
+    asked: list[str] = []
 
     def build(
         profile: Profile, modalities: tuple[str, ...], **_: object
     ) -> list[Extractor | TextExtractor]:
-        return list(Fakes(tuple(n for n in profile.modalities if n in modalities))().extractors)
+        asked.extend(name for name in profile.modalities if name in modalities)
+        return list(Fakes()().extractors)
 
-    monkeypatch.setattr(loading, "load_profile", lambda name: Profile())
     monkeypatch.setattr(loading, "build_extractors", build)
-    loaded = loading.ProfileExtractors("any", ("letters",), threads=3)()
-    assert [e.spec.name for e in loaded.extractors] == ["loud", "letters"]
+    loaded = loading.ProfileExtractors("embedded", ("words",), threads=3)()
+    assert asked == ["speech", "screen_text", "words"]
     assert loaded.media.threads == 3
     assert loaded.devices == 0
 

@@ -227,7 +227,7 @@ def test_ten_minutes(
 # What a batch is, where there are any. Tokens and sentences have tests of their own.
 BATCHES: dict[str, Callable[[pytest.MonkeyPatch, Any, int], None]] = {
     "frame_encoder": lambda patch, _, size: patch.setattr(frames, "_BATCH", size),
-    "image_encoder": lambda patch, _, size: patch.setattr(image_encoder, "_BATCH", size),
+    "image_encoder": lambda patch, _, size: patch.setattr(image_encoder, "BATCH", size),
     "face_emotion": lambda patch, _, size: patch.setattr(face_emotion, "_BATCH", size),
     **dict.fromkeys(SOUND, lambda patch, made, size: patch.setattr(made, "_batch", size)),
 }

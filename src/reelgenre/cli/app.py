@@ -20,6 +20,7 @@ from reelgenre.cli import (
     tune,
 )
 from reelgenre.cli.exits import OK
+from reelgenre.cli.options import Offline, modality_names
 
 app = typer.Typer(
     help="Movie genres of trailers and short videos, from what they show and sound like.",
@@ -33,8 +34,6 @@ models = typer.Typer(help="The pretrained weights: what there is, where from, wh
 app.add_typer(models, name="models", no_args_is_help=True)
 profiles = typer.Typer(help="Which sets of extractors there are, and what is in each.")
 app.add_typer(profiles, name="profiles", no_args_is_help=True)
-
-Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing; use what is here.")]
 
 
 def _show_version(asked: bool) -> None:
@@ -127,20 +126,13 @@ def classify(
                 resume=resume,
                 profile=profile,
                 model=model,
-                modalities=None if modalities is None else _names(modalities),
+                modalities=None if modalities is None else modality_names(modalities),
                 threads=threads,
                 device=device,
                 offline=offline or None,
             )
         )
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise typer.BadParameter("--modalities needs at least one name", param_hint="--modalities")
-    return names
 
 
 @app.command()

@@ -12,8 +12,9 @@ from typing import IO, Any
 
 from reelgenre.cli.exits import FAILED, INTERRUPTED, OK, SOME_FAILED, USAGE
 from reelgenre.cli.progress import Progress
-from reelgenre.cli.render import render_result, shown
+from reelgenre.cli.render import render_result
 from reelgenre.errors import MediaError, RecipeError
+from reelgenre.files import shown
 from reelgenre.media.collecting import collect_media
 from reelgenre.pipeline import GenrePipeline
 from reelgenre.results import GenreResult

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from reelgenre.cli.options import Offline, modality_names
+
 
 class Precision(StrEnum):
     """Of the values in a store."""
@@ -83,9 +85,7 @@ def extract(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; extract nothing.")
     ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Fetch nothing; use what is here.")
-    ] = False,
+    offline: Offline = False,
 ) -> None:
     """Extract the features of many videos; may be stopped, killed and started again."""
     if not paths and list_file is None:
@@ -112,7 +112,7 @@ def extract(
                 precision=None if precision is None else precision.value,
                 extractors=ProfileExtractors(
                     profile=profile,
-                    modalities=None if modalities is None else _names(modalities),
+                    modalities=None if modalities is None else modality_names(modalities),
                     threads=threads,
                     device=device,
                     offline=offline or None,
@@ -134,10 +134,3 @@ def _shard(text: str) -> tuple[int, int]:
             f"{text!r} is no part: write 1/8 to 8/8 for eight parts", param_hint="--shard"
         )
     return int(index), int(count)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names:
-        raise typer.BadParameter("needs at least one name", param_hint="--modalities")
-    return names

@@ -19,7 +19,6 @@ from typing import IO, Any
 
 from reelgenre.cli.exits import FAILED, OK, SOME_FAILED, USAGE
 from reelgenre.cli.progress import CountProgress
-from reelgenre.cli.render import shown
 from reelgenre.datasets import LabelTable, label_store, read_labels
 from reelgenre.errors import RecipeError
 from reelgenre.extraction import (
@@ -31,6 +30,7 @@ from reelgenre.extraction import (
     shard,
     survey_videos,
 )
+from reelgenre.files import shown
 from reelgenre.media.collecting import collect_media
 from reelgenre.store import FeatureStore, Precision
 from reelgenre.store.layout import MARKER

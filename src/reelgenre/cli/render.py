@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from reelgenre.results import EvidenceItem, GenreResult
 
 _BAR = 24
@@ -102,8 +99,3 @@ def _word_lines(result: GenreResult) -> list[str]:
 def _raises(item: EvidenceItem) -> str:
     told = [f"{genre} {share:+.2f}" for genre, share in item.genres if share >= _LEAST_SHARE]
     return "  → " + ", ".join(told) if told else ""
-
-
-def shown(path: Path | str) -> str:
-    """The path as text that can always be printed and written."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

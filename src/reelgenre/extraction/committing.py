@@ -1,9 +1,9 @@
 """Storing what a worker finds, several videos at a time.
 
 Every commit is one more file of the manifest, and after 64 of them somebody merges them all, which
-takes longer the more the store has. One commit per video would cost 3 ms of processor time each in
-a small store but 15 ms in one of 100,000 videos; a few videos at a time it is next to nothing. What
-a kill loses is at most the features of these few, which are then extracted again.
+takes longer the more the store has. One commit per video would make a large store several times
+dearer to add to than a small one; a few videos at a time it is next to nothing. What a kill loses
+is at most the features of these few, which are then extracted again.
 """
 
 from __future__ import annotations

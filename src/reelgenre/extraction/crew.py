@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -15,9 +14,8 @@ from reelgenre.extraction.loading import ExtractorFactory
 from reelgenre.extraction.messages import Task
 from reelgenre.extraction.types import ExtractionOptions
 from reelgenre.extraction.worker import work
+from reelgenre.extractors.cores import MOST_AT_ONCE
 
-CORES_PER_WORKER = 16
-"""Beyond so many, threads of one process wait for Python's lock more than they work."""
 VIDEOS_PER_DEVICE = 8
 # Not fork: a forked copy of a process that has threads or a GPU is broken.
 _spawn = get_context("spawn")
@@ -34,14 +32,9 @@ def crew_size(
         cores: of the processor.
         devices, threads: see :class:`reelgenre.extraction.Loaded`.
     """
-    workers = options.workers or devices or math.ceil(cores / CORES_PER_WORKER)
+    workers = options.workers or devices or math.ceil(cores / MOST_AT_ONCE)
     share = max(1, cores // (workers * threads))
     return workers, options.videos_at_once or (min(share, VIDEOS_PER_DEVICE) if devices else share)
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass

@@ -14,6 +14,7 @@ from stat import S_ISREG
 from typing import TypeVar
 
 from reelgenre.errors import StoreError
+from reelgenre.files import shown
 from reelgenre.store import FeatureStore, FileStamp, Video
 
 P = TypeVar("P", bound=str | PathLike[str])
@@ -68,8 +69,7 @@ def identify(path: str, store: FeatureStore) -> Identified:
     try:
         path.encode()
     except UnicodeEncodeError:
-        shown = fsencode(path).decode("utf-8", "backslashreplace")
-        return Identified(path, cause=f"the name of {shown} is not UTF-8; rename it")
+        return Identified(path, cause=f"the name of {shown(path)} is not UTF-8; rename it")
     try:
         status = Path(path).stat()
         if not S_ISREG(status.st_mode):  # Reading a named pipe might never end.

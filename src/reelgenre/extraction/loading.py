@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reelgenre.extractors import Extractor, Text, TextExtractor
+from reelgenre.extractors import Extractor, TextExtractor
 from reelgenre.extractors.profiles import build_extractors, load_profile
 from reelgenre.hooks import Hook, no_hook
 from reelgenre.media import MediaOptions
@@ -74,29 +74,20 @@ class ProfileExtractors:
             WeightsError: weights are missing or damaged.
         """
         profile = load_profile(self.profile)
-        wanted = profile.modalities if self.modalities is None else self.modalities
-        while True:
-            extractors = build_extractors(
-                profile,
-                modalities=wanted,
-                threads=self.threads,
-                device=self.device if device is None else f"cuda:{device}",
-                offline=self.offline,
-                hook=hook,
-            )
+        wanted = self.modalities
+        if wanted is not None:
             # Without them a video that speaks would go into the store as one without words.
-            sources = text_sources(extractors) & set(profile.modalities)
-            if sources <= set(wanted):
-                break
-            wanted = (*wanted, *(sources - set(wanted)))
+            wanted = (*wanted, *profile.needed_for(wanted))
+        extractors = build_extractors(
+            profile,
+            modalities=wanted,
+            threads=self.threads,
+            device=self.device if device is None else f"cuda:{device}",
+            offline=self.offline,
+            hook=hook,
+        )
         media = dataclasses.replace(profile.media, threads=self.threads)
         return Loaded(extractors, media, _cuda_devices(self.device), self.threads)
-
-
-def text_sources(extractors: Sequence[Extractor | TextExtractor]) -> set[str]:
-    """Names of the extractors whose text these read."""
-    needs = [extractor.spec.needs for extractor in extractors]
-    return {name for need in needs if isinstance(need, Text) for name in need.of}
 
 
 def _cuda_devices(device: str) -> int:

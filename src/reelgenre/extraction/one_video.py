@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reelgenre.errors import MediaError, ReelgenreError
-from reelgenre.extraction.loading import Loaded, text_sources
+from reelgenre.extraction.loading import Loaded
 from reelgenre.extraction.messages import Task
 from reelgenre.extraction.types import ModalityResult, VideoResult
-from reelgenre.extractors import Extraction, Extractor, TextExtractor
+from reelgenre.extractors import Extraction, Extractor, Text, TextExtractor
 from reelgenre.extractors.running import read_video
 from reelgenre.hooks import Hook
 from reelgenre.sequences import FeatureSequence
@@ -128,7 +128,8 @@ def with_sources(
     wanted = set(names)
     while True:
         chosen = [extractor for extractor in extractors if extractor.spec.name in wanted]
-        sources = text_sources(chosen)
+        needs = [extractor.spec.needs for extractor in chosen]
+        sources = {name for need in needs if isinstance(need, Text) for name in need.of}
         if sources <= wanted:
             return chosen
         wanted |= sources

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from reelgenre.extraction.crew import Worker, available_cores, crew_size
+from reelgenre.extraction.crew import Worker, crew_size
 from reelgenre.extraction.identifying import Identified, identify_ahead
 from reelgenre.extraction.loading import ExtractorFactory
 from reelgenre.extraction.messages import (
@@ -43,6 +43,7 @@ from reelgenre.extraction.types import (
     VideoResult,
 )
 from reelgenre.extractors import ExtractorSpec
+from reelgenre.extractors.cores import available_cores
 from reelgenre.hooks import Hook
 from reelgenre.store import FeatureStore, Video
 

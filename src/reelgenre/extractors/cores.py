@@ -1,11 +1,16 @@
-"""How many models compute at the same time on a CPU."""
+"""How many computations run at the same time on a CPU."""
 
 from __future__ import annotations
 
 import os
 
-# More threads of one process wait for Python's lock rather than work.
-_MOST = 16
+MOST_AT_ONCE = 16
+"""Beyond so many, threads of one process wait for Python's lock more than they work."""
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use, where the system tells, else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def side_by_side(threads: int | None) -> int:
@@ -16,6 +21,4 @@ def side_by_side(threads: int | None) -> int:
     """
     if threads is None:
         return 1
-    # Those that this process may use, where the system tells.
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(1, own // threads), _MOST)
+    return min(max(1, available_cores() // threads), MOST_AT_ONCE)

@@ -270,7 +270,7 @@ class StoreReader:
     def _learn(self, video: Video) -> None:
         """Take over what is new of a video, in the indexes that are there as well.
 
-        Building those anew for each video of a store of 100,000 takes 100 ms.
+        Building those anew for each video costs the more the larger the store is.
         """
         key = video.content_hash
         known = self.videos.get(key)

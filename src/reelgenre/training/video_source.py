@@ -22,6 +22,7 @@ from reelgenre.extractors.running import read_video
 from reelgenre.hooks import Hook, no_hook
 from reelgenre.media import MediaOptions
 from reelgenre.store import Precision, Video
+from reelgenre.store.tensors import as_stored
 from reelgenre.training.data import FeatureInfo, Split
 from reelgenre.training.memory import MemorySplit
 from reelgenre.training.store_source import label_order
@@ -132,11 +133,10 @@ class VideoSource:
         return {name: self._rounded(path, found) for name, found in read.extractions.items()}
 
     def _rounded(self, path: Path, extraction: Extraction) -> NDArray[Any]:
-        with np.errstate(over="ignore"):
-            values = extraction.sequence.values.astype(self._precision)
-        if not np.isfinite(values).all():
+        try:
+            return as_stored(extraction.sequence, self._precision)
+        except ValueError as error:
             raise StoreError(
                 f"{path} has values of {extraction.sequence.made_by} beyond {self._precision}",
                 "Use float32",
-            )
-        return values
+            ) from error

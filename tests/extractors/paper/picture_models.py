@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import onnx
 import torch
+from benchmarks.table3_models import CLIP_PREPROCESSOR as PUBLISHED_CLIP
+from benchmarks.table3_models import VIT_PREPROCESSOR as PUBLISHED_VIT
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
@@ -44,18 +46,8 @@ _TEXT = {
     "eos_token_id": 2,
     "pad_token_id": 1,
 }
-# As the published files have them: CLIP's is of the old kind, with bare numbers.
-CLIP_PREPROCESSOR: dict[str, Any] = {
-    "crop_size": SIZE,
-    "do_center_crop": True,
-    "do_normalize": True,
-    "do_resize": True,
-    "feature_extractor_type": "CLIPFeatureExtractor",
-    "image_mean": [0.48145466, 0.4578275, 0.40821073],
-    "image_std": [0.26862954, 0.26130258, 0.27577711],
-    "resample": 3,
-    "size": SIZE,
-}
+# As the published files have them, but smaller: CLIP's is of the old kind, with bare numbers.
+CLIP_PREPROCESSOR: dict[str, Any] = PUBLISHED_CLIP | {"size": SIZE, "crop_size": SIZE}
 SIGLIP_PREPROCESSOR: dict[str, Any] = {
     "do_convert_rgb": None,
     "do_normalize": True,
@@ -68,15 +60,7 @@ SIGLIP_PREPROCESSOR: dict[str, Any] = {
     "rescale_factor": 0.00392156862745098,
     "size": {"height": SIZE, "width": SIZE},
 }
-VIT_PREPROCESSOR: dict[str, Any] = {
-    "do_normalize": True,
-    "do_resize": True,
-    "feature_extractor_type": "ViTFeatureExtractor",
-    "image_mean": [0.5, 0.5, 0.5],
-    "image_std": [0.5, 0.5, 0.5],
-    "resample": 2,
-    "size": SIZE,
-}
+VIT_PREPROCESSOR: dict[str, Any] = PUBLISHED_VIT | {"size": SIZE}
 CELL = 32
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 

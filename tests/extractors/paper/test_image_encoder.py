@@ -202,7 +202,7 @@ def test_batch_size_does_not_change_the_features(
     expected = features(extractor, frames_view(seen))
     assert cosine(expected, np.roll(expected, 1, axis=0)).max() < 0.9999
     for size in (1, 5, 64):
-        monkeypatch.setattr(room, "_BATCH", size)
+        monkeypatch.setattr(room, "BATCH", size)
         np.testing.assert_allclose(features(extractor, frames_view(seen)), expected, atol=1e-5)
 
 
@@ -307,7 +307,7 @@ def test_a_long_video_holds_few_frames(clip: Path) -> None:
     extraction = build(clip).extract(View())  # type: ignore[arg-type]
     assert extraction is not None
     assert extraction.sequence.steps == 600
-    assert most <= 2 * room._BATCH + 2
+    assert most <= 2 * room.BATCH + 2
 
 
 # Damage

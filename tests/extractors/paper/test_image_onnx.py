@@ -135,7 +135,7 @@ def test_batch_size_does_not_change_the_features(
     expected = features(extractor, frames_view(seen))
     np.testing.assert_array_equal(features(extractor, frames_view(seen)), expected)
     for size in (1, 4):
-        monkeypatch.setattr(room, "_BATCH", size)
+        monkeypatch.setattr(room, "BATCH", size)
         got = features(extractor, frames_view(seen))
         np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
 

@@ -24,7 +24,7 @@ from reelgenre.extractors.settings import ImageEncoderSettings
 from reelgenre.media import Frames, MediaView
 
 _VERSION = 1
-_BATCH = 16
+BATCH = 16
 
 
 class ImageModel(Protocol):
@@ -88,7 +88,7 @@ class ImageEncoder:
         return frame_steps(
             media.frames(),
             lambda batch: self.encode(frame.image for frame in batch),
-            _BATCH,
+            BATCH,
             self.spec.fingerprint,
         )
 

@@ -20,6 +20,7 @@ from transformers import (
 from reelgenre.errors import WeightsError
 from reelgenre.extractors.paper.checkpoints import load_pretrained
 from reelgenre.extractors.paper.device import share
+from reelgenre.extractors.paper.image_encoder import BATCH
 from reelgenre.extractors.paper.image_preprocess import read_json, read_preprocessing
 from reelgenre.extractors.shared_batches import Outputs
 
@@ -44,7 +45,6 @@ _KINDS = {
 }
 # The text tower and the two numbers that scale similarities to it.
 _OTHER_PARTS = r"text_|logit_"
-_BATCH = 16
 
 
 class ImageTower(nn.Module):
@@ -109,7 +109,7 @@ class TorchImageModel:
         self._device, self._dtype = device, dtype
         self.dim = self._tower.dim
         self.identity = identity
-        self._batches = share(self._compute, device, _BATCH)
+        self._batches = share(self._compute, device, BATCH)
 
     def encode(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [N, 3, H, W] to float32 [N, D]."""
