@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from bags import Bag
@@ -16,10 +17,17 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Corpus:
-    """Everything there is, encoded."""
+    """Everything there is, encoded.
+
+    Attributes:
+        posters, stills: crops of images.
+        readings: what is written on the posters.
+        dialogues, plots, titles, captions: texts.
+    """
 
     posters: ImageFeatures
     stills: ImageFeatures
+    readings: Passages
     dialogues: Passages
     plots: Passages
     titles: Passages
@@ -31,6 +39,7 @@ class Corpus:
         return cls(
             ImageFeatures.load(images / "posters.npz"),
             ImageFeatures.load(images / "stills.npz"),
+            Passages.load(texts / "posters.npz"),
             Passages.joined(
                 [Passages.load(texts / f"dialogues_{split}.npz") for split in ("trn", "val", "tst")]
             ),
@@ -40,12 +49,20 @@ class Corpus:
         )
 
 
-def film_index(
-    films: NDArray[np.str_], splits: NDArray[np.str_], split: str
-) -> dict[str, list[int]]:
+class OfFilms(Protocol):
+    """Arrays whose rows belong to films."""
+
+    @property
+    def films(self) -> NDArray[np.str_]: ...
+
+    @property
+    def splits(self) -> NDArray[np.str_]: ...
+
+
+def film_index(rows: OfFilms, split: str) -> dict[str, list[int]]:
     """Rows of each film of a split."""
     index: dict[str, list[int]] = {}
-    for row, (film, of) in enumerate(zip(films, splits, strict=True)):
+    for row, (film, of) in enumerate(zip(rows.films, rows.splits, strict=True)):
         if of == split:
             index.setdefault(str(film), []).append(row)
     return index

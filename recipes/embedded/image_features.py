@@ -9,7 +9,7 @@ Of each image the fixed crops it is measured with and some film-like ones, as on
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from reelgenre.extractors.frame_input import encoder_input
 from reelgenre.extractors.frames import FrameEncoder
+from reelgenre.genres import GENRES
 
 FILM_LIKE = {"posters": 3, "stills": 6}
 
@@ -40,6 +41,14 @@ class ImageFeatures(ArraySet):
     labels: NDArray[np.float32]
     films: NDArray[np.str_]
     splits: NDArray[np.str_]
+
+    def without_scores(self) -> ImageFeatures:
+        """Only the features: of the films that the encoder was trained on its scores are right."""
+        return replace(
+            self,
+            fixed=self.fixed[..., : -len(GENRES)],
+            varied=self.varied[..., : -len(GENRES)],
+        )
 
 
 def encode(kind: str, images: ImageSet, encoder: FrameEncoder) -> ImageFeatures:

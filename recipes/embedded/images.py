@@ -58,6 +58,13 @@ def multi_hot(genres: list[str]) -> NDArray[np.float32]:
     return np.array([genre in genres for genre in GENRES], dtype=np.float32)
 
 
+def log_odds(shares: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-odds of prevalences; what is rarer than half a percent counts as half a percent."""
+    kept = np.clip(shares, 0.005, 0.995)
+    odds: NDArray[np.float32] = np.log(kept / (1 - kept)).astype(np.float32)
+    return odds
+
+
 def load(path: Path) -> ImageSet:
     """Read and decode `posters.parquet` or `stills.parquet`."""
     table = pq.read_table(path, columns=["imdb_id", "split", "genres", "jpeg"]).to_pylist()

@@ -102,15 +102,23 @@ def as_bytes(pieces: list[str]) -> NDArray[np.uint8]:
     return np.frombuffer("\n".join(pieces).encode(), np.uint8)
 
 
-def passages_of(rows: list[Row], encoder: SentenceEncoder) -> Passages:
-    """Embed (film, split, labels, pieces of text) rows; rows without text are left out."""
+def passages_of(
+    rows: list[Row], encoder: SentenceEncoder, repaired: Callable[[str], str] = str
+) -> Passages:
+    """Embed (film, split, labels, pieces of text) rows; rows without text are left out.
+
+    Args:
+        rows: what to embed.
+        encoder: embeds it.
+        repaired: what is embedded in place of a piece of text.
+    """
     rows = [row for row in rows if row[3]]
     pieces = [piece for row in rows for piece in row[3]]
     values = np.empty((len(pieces), 384), np.float16)
     began = time.perf_counter()
     for start in range(0, len(pieces), _BLOCK):
         block = pieces[start : start + _BLOCK]
-        values[start : start + len(block)] = encoder.encode(block)
+        values[start : start + len(block)] = encoder.encode([repaired(text) for text in block])
         rate = (start + len(block)) / (time.perf_counter() - began)
         print(f"  {start + len(block)}/{len(pieces)} pieces, {rate:.0f} a second", flush=True)
     return Passages(

@@ -36,29 +36,24 @@ from expert_training import (
     single_validation,
     trained_expert,
     window_validation,
+    with_scores,
 )
 from fusion import fused_logits, fusion_set, train_fusion
+from images import log_odds
 from numpy.typing import NDArray
 from torch import nn
 from words import WordTables
 
 from reelgenre.classifiers import Calibration, ClassifierConfig, FeatureConfig, LateFusion
-from reelgenre.classifiers.late_fusion import LateFusionClassifier
+from reelgenre.classifiers.late_fusion import Expert, LateFusionClassifier
 from reelgenre.classifiers.saving import save_pretrained
 from reelgenre.evaluation import fit_platt, sigmoid, tune_thresholds
 from reelgenre.extractors.profiles import build_extractors, load_profile
 from reelgenre.genres import GENRES
 
 Floats = NDArray[np.float32]
-ARCHITECTURE = LateFusion(hidden=384, heads=4, dropout=0.5, linear=("words",))
+ARCHITECTURE = LateFusion(hidden=384, heads=4, dropout=0.5, linear=("words",), scored=("frames",))
 """Of all experts together; each recipe in ``experts/`` has its part of it."""
-
-
-def log_odds(shares: Floats) -> Floats:
-    """Log-odds of prevalences; what is rarer than half a percent counts as half a percent."""
-    kept = np.clip(shares, 0.005, 0.995)
-    odds: Floats = np.log(kept / (1 - kept)).astype(np.float32)
-    return odds
 
 
 def movienet_prior(labels: Path, splits: Path) -> Floats:
@@ -79,11 +74,12 @@ def main() -> None:
     arguments = parser.parse_args()
     corpus = Corpus.load(arguments.images, arguments.texts)
     measured = set(corpus.captions.films.tolist())
+    posters, stills = corpus.posters.without_scores(), corpus.stills.without_scores()
     cards = card_embeddings(arguments.texts / "cards.npz")
     tables = WordTables.load(arguments.words)
     views = {"speech": embeddings, "words": word_view(tables)}
     sources = {
-        "frames": [image_bags(corpus.posters, "trn"), film_bags(corpus.stills, "trn", weight=6)],
+        "frames": [image_bags(posters, "trn"), film_bags(stills, "trn", weight=6)],
         # Trailers have narrators, who talk as plots are written; dialogue alone does not teach
         # them, and an expert of plots alone reads real trailers' captions better than one of
         # dialogue alone.
@@ -96,13 +92,15 @@ def main() -> None:
         },
         "screen_text": [
             card_bags(corpus.titles, "trn", measured, cards),
+            card_bags(corpus.readings, "trn", measured, cards),
             card_bags(corpus.plots, "trn", measured, cards, weight=2),
         ],
     }
+    sources["words"].append(passage_bags(corpus.readings, "trn", measured, views["words"]))
     validation_of = {
         "frames": {
-            "posters": image_validation(corpus.posters, "val"),
-            "stills": image_validation(corpus.stills, "val"),
+            "posters": image_validation(posters, "val"),
+            "stills": image_validation(stills, "val"),
         },
         **{
             name: {
@@ -114,9 +112,11 @@ def main() -> None:
         },
         "screen_text": {
             "titles": single_validation(corpus.titles, "val", embeddings),
+            "posters": single_validation(corpus.readings, "val", embeddings),
             "plots": single_validation(corpus.plots, "val", embeddings),
         },
     }
+    validation_of["words"]["posters"] = single_validation(corpus.readings, "val", views["words"])
     prior = movienet_prior(
         arguments.data / "movienet_trailers.csv", arguments.data / "movienet_splits.json"
     )
@@ -143,15 +143,25 @@ def main() -> None:
     module = LateFusionClassifier(config, ARCHITECTURE)
     module.fusion.prior.copy_(torch.from_numpy(log_odds(prior)))
     for m, (name, trained) in enumerate(alone.items()):
-        module.experts[name].load_state_dict(trained.experts[name].state_dict())
+        expert, learnt = expert_of(module, name), expert_of(trained, name)
+        if isinstance(expert, Expert) and expert.trust is not None:
+            assert isinstance(learnt, Expert)
+            with_scores(learnt, expert)
+        else:
+            expert.load_state_dict(learnt.state_dict())
         with torch.no_grad():
             module.fusion.alpha[m].copy_(trained.fusion.alpha[0])
             module.fusion.kappa[m].copy_(trained.fusion.kappa[0])
     experts = {name: expert_of(module, name) for name in alone}
     validation = fusion_set(corpus, experts, tables, cards, "val", draws=12, seed=arguments.seed)
     offset = log_odds(validation.labels.mean(axis=0)) - log_odds(prior)
-    loss = train_fusion(module.fusion, validation, offset)
-    logits = fused_logits(module.fusion, validation) + offset
+    trusts = {
+        name: expert.trust
+        for name, expert in experts.items()
+        if isinstance(expert, Expert) and expert.trust is not None
+    }
+    loss = train_fusion(module.fusion, trusts, validation, offset)
+    logits = fused_logits(module.fusion, trusts, validation) + offset
     calibration = fit_platt(validation.labels, logits, prior_strength=20.0)
     probabilities = sigmoid(calibration.logits(logits))
     thresholds = tune_thresholds(validation.labels, probabilities)

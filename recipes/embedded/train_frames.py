@@ -1,11 +1,15 @@
-"""Fine-tune EfficientNet-Lite0 into the embedded profile's image encoder.
+"""Fine-tune two EfficientNet-Lites into the embedded profile's image encoder.
 
-Two stages: posters alone (film-like and clean crops), then posters and film stills together. Each
-stage leaves its checkpoint and a line of JSON per epoch with the mean average precision on
-validation posters and validation stills; the checkpoints are compared on stills by
-``evaluate.py``.
+One is trained for long and names the genres itself; by then it knows the training images by heart,
+so what a classifier learns from its features of those images would not hold for others. The other
+one is trained for a few epochs only, and its features are what the classifier's expert learns from.
 
-    python recipes/embedded/train_frames.py --data ../shared/data --out build/frames
+Stages: posters alone (film-like and clean crops), then posters and film stills together. Each stage
+leaves its checkpoint and a line of JSON per epoch with the mean average precision on validation
+posters and validation stills; the checkpoints are compared on stills by ``evaluate.py``.
+
+    python recipes/embedded/train_frames.py scores --data ../shared/data --checkpoint \
+        efficientnet-lite0-57934424.pth --out build/scores
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from efficientnet_lite import FEATURES, FROZEN_BLOCKS, EfficientNetLite0
+from efficientnet_lite import FEATURES, EfficientNetLite, Variant
 from images import ImageSet, clean, film_like, load, test_crops
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
@@ -48,9 +52,35 @@ class Stage:
     still_repeats: int
 
 
-STAGES = {
-    "posters": Stage(epochs=6, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
-    "stills": Stage(epochs=2, learning_rate=5e-4, poster_share=0.4, still_repeats=6),
+@dataclass(frozen=True)
+class Plan:
+    """How one of the two networks is trained.
+
+    Attributes:
+        variant: of the network.
+        stages: by name, in order.
+    """
+
+    variant: Variant
+    stages: dict[str, Stage]
+
+
+PLANS = {
+    "scores": Plan(
+        "lite0",
+        {
+            "posters-first": Stage(6, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
+            "posters": Stage(14, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
+            "stills": Stage(3, learning_rate=5e-4, poster_share=0.4, still_repeats=6),
+        },
+    ),
+    "features": Plan(
+        "lite2",
+        {
+            "posters": Stage(3, learning_rate=5e-4, poster_share=1.0, still_repeats=0),
+            "stills": Stage(1, learning_rate=3e-4, poster_share=0.4, still_repeats=6),
+        },
+    ),
 }
 BATCH = 48
 WEIGHT_DECAY = 0.05
@@ -61,7 +91,7 @@ EMA = 0.99
 class GenreImageModel(nn.Module):
     """The encoder with a linear output layer: images [N, 160, 288, 3] uint8 to logits [N, 21]."""
 
-    def __init__(self, encoder: EfficientNetLite0) -> None:
+    def __init__(self, encoder: EfficientNetLite) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(0.4)
@@ -73,20 +103,11 @@ class GenreImageModel(nn.Module):
         return logits
 
     @classmethod
-    def from_state(cls, state: dict[str, Tensor]) -> GenreImageModel:
+    def from_state(cls, variant: Variant, state: dict[str, Tensor]) -> GenreImageModel:
         """The model that a stage left."""
-        model = cls(EfficientNetLite0())
+        model = cls(EfficientNetLite(variant))
         model.load_state_dict(state)
         return model
-
-    def freeze_stem(self) -> None:
-        """Keep the low-level blocks as ImageNet left them."""
-        for module in [
-            self.encoder._conv_stem,
-            self.encoder._bn0,
-            *self.encoder._blocks[:FROZEN_BLOCKS],
-        ]:
-            module.requires_grad_(False)
 
 
 class Crops(Dataset[tuple[NDArray[np.uint8], NDArray[np.float32]]]):
@@ -143,10 +164,15 @@ def validate(model: GenreImageModel, posters: ImageSet, stills: ImageSet) -> dic
 
 
 def train_stage(
-    name: str, model: GenreImageModel, posters: ImageSet, stills: ImageSet, out: Path, seed: int
+    name: str,
+    stage: Stage,
+    model: GenreImageModel,
+    posters: ImageSet,
+    stills: ImageSet,
+    out: Path,
+    seed: int,
 ) -> None:
     """Train one stage and leave `out/NAME.pt`, the running average of its weights."""
-    stage = STAGES[name]
     encoder = [p for p in model.encoder.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(
         [
@@ -209,6 +235,7 @@ def train_stage(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("plan", choices=PLANS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--checkpoint", required=True, help="the packaged ImageNet weights (.pth)")
     parser.add_argument("--out", type=Path, required=True)
@@ -216,21 +243,20 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
-    (arguments.out / "stages.json").write_text(
-        json.dumps({name: asdict(stage) for name, stage in STAGES.items()}, indent=2)
-    )
+    plan = PLANS[arguments.plan]
+    (arguments.out / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
     posters = load(arguments.data / "posters.parquet")
     stills = load(arguments.data / "stills.parquet")
-    model = GenreImageModel(EfficientNetLite0.from_imagenet(arguments.checkpoint))
+    model = GenreImageModel(EfficientNetLite.from_imagenet(plan.variant, arguments.checkpoint))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    model.freeze_stem()
-    for name in STAGES:
+    model.encoder.freeze_stem()
+    for name, stage in plan.stages.items():
         done = arguments.out / f"{name}.done"
         if done.exists():
             # An earlier run got this far; its checkpoint is the start of the next stage.
             model.load_state_dict(torch.load(arguments.out / f"{name}.pt", weights_only=True))
             continue
-        train_stage(name, model, posters, stills, arguments.out, arguments.seed)
+        train_stage(name, stage, model, posters, stills, arguments.out, arguments.seed)
         done.touch()
 
 

@@ -1,11 +1,12 @@
 """Train the table of words that the `words` modality votes with.
 
 One regularised logistic regression per genre over tf-idf, on dialogues (windows in groups about as
-long as what is said in a long trailer) and plots (as narrators speak). The classifier that is
-trained on the votes must not see a film judged by a table which that film helped to make, so the
-table is also made five times, each time without a fifth of the films.
+long as what is said in a long trailer), plots (as narrators speak), what is written on posters (as
+trailers name their actors) and film titles. The classifier that is trained on the votes must not
+see a film judged by a table which that film helped to make, so the table is also made five times,
+each time without a fifth of the films.
 
-    python recipes/embedded/words.py --data ../shared/data --out build/words
+    python recipes/embedded/words.py --data ../shared/data --texts build/texts --out build/words
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from texts import Passages
 
 from reelgenre.extractors.words import WordTable, words_of
 from reelgenre.genres import GENRES
@@ -32,7 +34,7 @@ WINDOWS = 6
 """Dialogue windows in one document."""
 FEWEST = 10
 """Documents with a genre, below which its words tell nothing."""
-FILMS = 6
+FILMS = 3
 """Films that must use a word: the names of one film's people tell nothing of others."""
 STRENGTH = 1.0
 """Inverse of the regularisation; 1, 3 and 10 were compared on validation."""
@@ -57,8 +59,13 @@ def fold_of(film: str) -> int:
     return int(hashlib.sha256(film.encode()).hexdigest(), 16) % FOLDS
 
 
-def documents(data: Path) -> Documents:
-    """Training films' dialogues and plots, without the films whose captions are measured."""
+def documents(data: Path, shown: list[Passages]) -> Documents:
+    """Texts of training films, without those whose captions are measured.
+
+    Args:
+        data: the data folder, for dialogues and plots.
+        shown: what is written on posters, and titles.
+    """
     measured = set(pd.read_parquet(data / "trailer_captions.parquet").imdb_id)
     texts: list[str] = []
     labels: list[NDArray[np.float32]] = []
@@ -76,6 +83,12 @@ def documents(data: Path) -> Documents:
             texts += [film.plot] * 2
             labels += [multi_hot(list(film.genres))] * 2
             films += [film.imdb_id] * 2
+    for passages in shown:
+        for row, film in enumerate(passages.films):
+            if passages.splits[row] == "trn" and film not in measured:
+                texts += passages.document(row)
+                labels.append(passages.labels[row])
+                films.append(str(film))
     return Documents(texts, np.stack(labels), np.array(films))
 
 
@@ -127,10 +140,11 @@ class WordTables:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    for name in ("data", "texts", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    training = documents(arguments.data)
+    shown = [Passages.load(arguments.texts / f"{name}.npz") for name in ("posters", "titles")]
+    training = documents(arguments.data, shown)
     whole = fit_table(training)
     save(whole, arguments.out / "words.safetensors")
     for fold in range(FOLDS):

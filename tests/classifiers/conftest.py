@@ -29,7 +29,7 @@ from reelgenre.sequences import FeatureSequence
 LABELS = ("Drama", "Horror", "Western")
 DIMS = {"frames": 8, "sound": 4, "speech": 6}
 ARCHITECTURES: dict[str, Architecture] = {
-    "late_fusion": LateFusion(hidden=12, heads=2, linear=("sound",)),
+    "late_fusion": LateFusion(hidden=12, heads=2, linear=("sound",), scored=("speech",)),
     "mlp": Mlp(hidden=(10,)),
     "single_transformer": SingleTransformer(d_model=16, heads=4, layers=1, position_rows=12),
     "multi_transformer": MultiTransformer(d_model=None, heads=2, position_rows=12),

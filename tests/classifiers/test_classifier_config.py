@@ -67,6 +67,12 @@ BASE: dict[str, Any] = {
         {"architecture": {"name": "late_fusion", "dropout": 1.0}},
         {"architecture": {"name": "late_fusion", "hidden": "256"}},
         {"architecture": {"name": "late_fusion", "hidden": 10**9}},
+        {"architecture": {"name": "late_fusion", "scored": ["sound"]}},
+        {"architecture": {"name": "late_fusion", "scored": ["frames"], "linear": ["frames"]}},
+        {
+            "architecture": {"name": "late_fusion", "scored": ["frames"]},
+            "features": {"frames": {"dim": 2}},
+        },
         {"labels": []},
         {"labels": ["a", "a"]},
         {"labels": ["a", ""]},

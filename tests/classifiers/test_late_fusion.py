@@ -28,7 +28,9 @@ def softplus(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def reference_expert(state: Mapping[str, Tensor], x: NDArray[np.float64]) -> NDArray[np.float64]:
     """The expert's logits for one sequence [T, D], head by head, written from its definition."""
     w = {k: v.double().numpy() for k, v in state.items()}
-    z = (x - w["standardise.mean"]) / w["standardise.std"] @ w["hidden.weight"].T + w["hidden.bias"]
+    x = (x - w["standardise.mean"]) / w["standardise.std"]
+    seen = w["hidden.weight"].shape[1]
+    z = x[:, :seen] @ w["hidden.weight"].T + w["hidden.bias"]
     erf = torch.erf(torch.from_numpy(z) / np.sqrt(2)).numpy()
     h = 0.5 * z * (1 + erf)
     scores = h @ w["scorer.weight"].T + w["scorer.bias"]
@@ -38,6 +40,8 @@ def reference_expert(state: Mapping[str, Tensor], x: NDArray[np.float64]) -> NDA
         attention = np.exp(scores[:, k]) / np.exp(scores[:, k]).sum()
         labels = len(logits)
         logits += w["head.weight"][k * labels : (k + 1) * labels] @ (attention @ h)
+        if "trust" in w:
+            logits += w["trust"] * (attention @ x[:, seen:]) / heads
     return logits
 
 
@@ -78,10 +82,11 @@ def test_a_linear_expert_is_the_mean_of_a_linear_layer(module: LateFusionClassif
 
 
 @torch.no_grad()
-def test_step_scores_and_bias_sum_to_the_logits(module: LateFusionClassifier) -> None:
-    expert = module.experts["frames"]
+@pytest.mark.parametrize("name", ["frames", "speech"])
+def test_step_scores_and_bias_sum_to_the_logits(module: LateFusionClassifier, name: str) -> None:
+    expert = module.experts[name]
     assert isinstance(expert, Expert)
-    values = torch.randn(3, 9, 8)
+    values = torch.randn(3, 9, module.config.features[name].dim)
     mask = torch.arange(9) < torch.tensor([[9], [4], [0]])
     logits, step_scores = expert(values, mask)
     torch.testing.assert_close(step_scores.sum(1) + expert.bias, logits, atol=1e-6, rtol=0)
@@ -156,13 +161,13 @@ def test_an_expert_learns_alone_and_fusion_learns_after(module: LateFusionClassi
 def test_statistics_must_fit(
     module: LateFusionClassifier, mean: list[float], std: list[float]
 ) -> None:
-    expert = Expert(8, 3, module.config.architecture)  # type: ignore[arg-type]
+    expert = Expert(8, 3, module.config.architecture, scored=False)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="statistics"):
         expert.standardise.set(torch.tensor(mean), torch.tensor(std))
 
 
 def test_a_feature_that_never_varies_keeps_its_scale(module: LateFusionClassifier) -> None:
-    expert = Expert(2, 3, module.config.architecture)  # type: ignore[arg-type]
+    expert = Expert(2, 3, module.config.architecture, scored=False)  # type: ignore[arg-type]
     expert.standardise.set(torch.tensor([1.0, 2.0]), torch.tensor([0.0, 4.0]))
     torch.testing.assert_close(
         expert.standardise(torch.tensor([[3.0, 10.0]])), torch.tensor([[2.0, 2.0]])

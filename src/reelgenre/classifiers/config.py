@@ -59,6 +59,8 @@ class LateFusion(_Strict):
         dropout: on the inputs and on the hidden steps of the experts, in training.
         linear: features whose expert is one linear layer and the mean over time; for steps that
             already are scores, such as votes of words.
+        scored: features whose steps end with one score per label, as an encoder gives that was
+            trained on the labels itself; the expert adds them, each times a trust of its own.
     """
 
     name: Literal["late_fusion"] = "late_fusion"
@@ -66,6 +68,7 @@ class LateFusion(_Strict):
     heads: Count = 4
     dropout: Dropout = 0.5
     linear: tuple[FeatureName, ...] = ()
+    scored: tuple[FeatureName, ...] = ()
 
 
 class _PaperArchitecture(_Strict):
@@ -226,9 +229,7 @@ class ClassifierConfig(_Strict):
         if isinstance(self.architecture, FrameMlp) and len(self.features) > 1:
             raise ValueError(f"frame_mlp reads one feature, not {', '.join(self.features)}")
         if isinstance(self.architecture, LateFusion):
-            for name in self.architecture.linear:
-                if name not in self.features:
-                    raise ValueError(f"linear names {name!r}, which is not a feature")
+            _check_experts(self.architecture, self.features, count)
         if len(set(self.labels)) != count or not all(self.labels):
             raise ValueError("labels must be unique and not empty")
         for name, feature in self.features.items():
@@ -253,6 +254,21 @@ class ClassifierConfig(_Strict):
             z = z * np.array(self.calibration.scale) + np.array(self.calibration.bias)
         # tanh saturates without the overflow that exp(-z) has for large negative z.
         return (0.5 * (1 + np.tanh(0.5 * z))).astype(np.float32)
+
+
+def _check_experts(
+    architecture: LateFusion, features: dict[FeatureName, FeatureConfig], labels: int
+) -> None:
+    """Refuse kinds of experts for features that are not there or too narrow for them."""
+    for kind in ("linear", "scored"):
+        for name in getattr(architecture, kind):
+            if name not in features:
+                raise ValueError(f"{kind} names {name!r}, which is not a feature")
+    for name in architecture.scored:
+        if name in architecture.linear:
+            raise ValueError(f"{name!r} is both linear and scored")
+        if features[name].dim <= labels:
+            raise ValueError(f"scored steps of {name!r} must be wider than {labels} scores")
 
 
 def _check_feature(architecture: Architecture, name: str, feature: FeatureConfig) -> None:

@@ -4,9 +4,11 @@ Why late: the modalities' training data need not be paired (posters here, dialog
 expert is trained alone on what exists for it, and any subset of modalities works afterwards.
 
 - Expert: standardise, one hidden layer per step, K-head attention pooling over time, one linear
-  layer; or, where the steps already are scores, the mean over time of one linear layer. Because
-  the last layer is linear and pooling is a weighted sum, the logits are exactly the sum over steps
-  of what each step contributed, plus a bias: the explanation is the computation.
+  layer; where the steps end with scores of an encoder that was trained on the labels itself, these
+  are pooled by the same attention and added; where the steps are nothing but scores, the mean over
+  time of one linear layer. Because the last layer is linear and pooling is a weighted sum, the
+  logits are exactly the sum over steps of what each step contributed, plus a bias: the explanation
+  is the computation.
 - Fusion: ``prior + sum of gate * (expert - prior)``, where prior is the log-odds of each label's
   prevalence and ``gate = softplus(alpha) * n / (n + softplus(kappa))`` grows with the number n of
   real steps from 0. Without any modality the answer is the prior.
@@ -49,29 +51,41 @@ class Expert(nn.Module):
         dim: width D of the steps.
         labels: number C of labels.
         settings: hidden width H, pooling heads K, dropout.
+        scored: whether the last C of the D numbers are scores of the labels.
+
+    Attributes:
+        trust: [C], what the scores are multiplied with; None where there are none. An encoder's
+            scores of the samples that it was itself trained on are too good to be true, so fit
+            this on others.
     """
 
-    def __init__(self, dim: int, labels: int, settings: LateFusion) -> None:
+    def __init__(self, dim: int, labels: int, settings: LateFusion, *, scored: bool) -> None:
         super().__init__()
         self.heads = settings.heads
+        self.features = dim - labels if scored else dim
         self.standardise = Standardise(dim)
         self.input_dropout = nn.Dropout(settings.dropout)
-        self.hidden = nn.Linear(dim, settings.hidden)
+        self.hidden = nn.Linear(self.features, settings.hidden)
         self.dropout = nn.Dropout(settings.dropout)
         self.scorer = nn.Linear(settings.hidden, settings.heads)
         self.head = nn.Linear(settings.hidden, settings.heads * labels, bias=False)
         self.bias = nn.Parameter(torch.zeros(labels))
+        self.trust = nn.Parameter(torch.ones(labels)) if scored else None
 
     def forward(self, values: Tensor, mask: Tensor) -> ExpertTensors:
         """Logits and step scores of values [B, T, D] with mask [B, T] (True = real)."""
-        x = self.input_dropout(self.standardise(clear_padding(Steps(values, mask))))
-        hidden = self.dropout(functional.gelu(self.hidden(x)))
+        x = self.standardise(clear_padding(Steps(values, mask)))
+        hidden = self.input_dropout(x[..., : self.features])
+        hidden = self.dropout(functional.gelu(self.hidden(hidden)))
         real = mask[..., None]
         scores = self.scorer(hidden).masked_fill(~real, torch.finfo(hidden.dtype).min)
         # Where no step is real the softmax is uniform over padding: the mask makes it zero.
         attention = torch.softmax(scores, dim=1) * real
         votes = self.head(hidden).unflatten(-1, (self.heads, -1))
         step_scores = (attention[..., None] * votes).sum(dim=2)
+        if self.trust is not None:
+            attended = attention.mean(dim=2, keepdim=True)
+            step_scores = step_scores + attended * x[..., self.features :] * self.trust
         return ExpertTensors(step_scores.sum(dim=1) + self.bias, step_scores)
 
 
@@ -153,7 +167,7 @@ class LateFusionClassifier(ClassifierModule):
             {
                 name: LinearExpert(f.dim, labels)
                 if name in settings.linear
-                else Expert(f.dim, labels, settings)
+                else Expert(f.dim, labels, settings, scored=name in settings.scored)
                 for name, f in config.features.items()
             }
         )

@@ -23,9 +23,10 @@ _BLANK_DEVIATION = 3.0
 class FrameEncoder:
     """Mid-shot frames to image features, one step per shot that shows something.
 
-    The encoder is EfficientNet-Lite0, fine-tuned on film-like crops of posters and on film stills
-    (``recipes/embedded``); its features are the globally averaged activations before the genre
-    layer.
+    The encoder is a pair of EfficientNet-Lites, fine-tuned on film-like crops of posters and on
+    film stills (``recipes/embedded``). A step is the globally averaged activations of the Lite2,
+    which was trained briefly, and behind them one score per genre by the Lite0, which was trained
+    for long: its log-odds less the prevalences', so that 0 says nothing.
 
     Args:
         model: the ONNX file; input uint8 [N, 160, 288, 3], output float32 [N, D].

