@@ -1,34 +1,38 @@
-"""Write the two trained networks as the one ONNX file that is shipped.
+"""Write the image encoder as the ONNX file that is shipped.
 
-Of each image it gives the features of the network that was trained briefly, and behind them the
-scores of the genres by the one that was trained for long: its log-odds less those of the genres'
-shares of the training posters, so that 0 says nothing.
+Of each image it gives the features of EfficientNet-Lite2 as ImageNet left it, and behind them the
+scores of the genres by our fine-tuned network: its log-odds less those of the genres' shares of the
+training posters, so that 0 says nothing.
 
-The file takes uint8 [N, 160, 288, 3] RGB and scales it itself; weights are stored as float16 (half
-the size) and computed with as float32. What it gives is checked against torch before the file gets
-its name.
+The file holds our own weights only, stored as float16 (half the size) and computed with as float32.
+For ImageNet's it says where they stand in the checkpoint that a package carries, and the extractor
+reads them there (:mod:`reelgenre.extractors.stored_weights`). The file takes uint8 [N, 160, 288, 3]
+RGB and scales it itself. What it gives is checked against torch before it gets its name.
 
     python recipes/embedded/export_frames.py --data ../shared/data --scores build/scores/stills.pt \
-        --features build/features/stills.pt --out frame_encoder.onnx
+        --checkpoint efficientnet-lite2-9656183e.pth --out frame_encoder.onnx
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pyarrow.parquet as pq
 import torch
+from efficientnet_lite import EfficientNetLite
 from images import log_odds, multi_hot
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
-from train_frames import PLANS, GenreImageModel
+from train_frames import GenreImageModel
 
 from reelgenre.extractors.frame_input import INPUT_HEIGHT, INPUT_WIDTH
+from reelgenre.extractors.stored_weights import METADATA, stored_weights
 from reelgenre.files import atomic_write
+from reelgenre.onnx_sessions import cpu_session
 
 _LARGE = 1024  # elements; smaller tensors stay float32
 _TOLERANCE = 2e-2  # relative, of float16 weights
@@ -39,15 +43,17 @@ class ShippedEncoder(nn.Module):
 
     neutral: Tensor
 
-    def __init__(self, features: GenreImageModel, scores: GenreImageModel, neutral: Tensor) -> None:
+    def __init__(
+        self, imagenet: EfficientNetLite, scores: GenreImageModel, neutral: Tensor
+    ) -> None:
         super().__init__()
-        self.features, self.scores = features.encoder, scores
+        self.imagenet, self.scores = imagenet, scores
         self.register_buffer("neutral", neutral)
 
     def forward(self, images: Tensor) -> Tensor:
         scores = self.scores(images) - self.neutral
         scaled = images.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
-        return torch.cat([self.features(scaled), scores], dim=1)
+        return torch.cat([self.imagenet(scaled), scores], dim=1)
 
 
 def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -55,6 +61,8 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     casts = []
     for weight in graph.initializer:
+        if weight.data_location == TensorProto.EXTERNAL:
+            continue
         values = numpy_helper.to_array(weight)
         if values.dtype != np.float32 or values.size < _LARGE:
             continue
@@ -63,14 +71,63 @@ def with_half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
     for cast in reversed(casts):
         graph.node.insert(0, cast)
-    onnx.checker.check_model(model)
     return model
 
 
-def trained(plan: str, weights: Path) -> GenreImageModel:
-    """What ``train_frames.py`` left."""
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    return GenreImageModel.from_state(PLANS[plan].variant, state)
+def without_imagenet(
+    model: onnx.ModelProto, imagenet: EfficientNetLite, checkpoint: Path
+) -> onnx.ModelProto:
+    """Put the places of ImageNet's weights in the checkpoint where the weights themselves were."""
+    content = checkpoint.read_bytes()
+    modules = dict(imagenet.named_modules())
+    initialisers = {weight.name: weight for weight in model.graph.initializer}
+    rows = []
+    for node in model.graph.node:
+        name = next((i for i in node.input if i.startswith("imagenet.")), None)
+        if node.op_type != "Conv" or name is None:
+            continue
+        place = name.removeprefix("imagenet.").removesuffix(".weight")
+        kernel = modules[place].weight.permute(2, 3, 1, 0)
+        norm = modules[_norm_of(place)]
+        parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        rows.append(
+            {
+                "weight": name,
+                "bias": node.input[2],
+                "shape": list(kernel.shape),
+                "at": _place(kernel, content),
+                "norm": [_place(part, content) for part in parts],
+            }
+        )
+        for lacking in (name, node.input[2]):
+            weight = initialisers[lacking]
+            weight.ClearField("raw_data")
+            weight.data_location = TensorProto.EXTERNAL
+            weight.external_data.add(key="location", value=checkpoint.name)
+    helper.set_model_props(model, {METADATA: json.dumps(rows, separators=(",", ":"))})
+    return model
+
+
+def _norm_of(convolution: str) -> str:
+    """The name of the normalisation behind a convolution of EfficientNetLite."""
+    parent, _, name = convolution.rpartition(".")
+    own = {
+        "_conv_stem": "_bn0",
+        "_conv_head": "_bn1",
+        "_expand_conv": "_bn0",
+        "_depthwise_conv": "_bn1",
+        "_project_conv": "_bn2",
+    }[name]
+    return f"{parent}.{own}" if parent else own
+
+
+def _place(tensor: Tensor, content: bytes) -> int:
+    """Where the numbers of a tensor stand."""
+    pattern = tensor.detach().contiguous().numpy().astype("<f4").tobytes()
+    at = content.index(pattern)
+    if content.find(pattern, at + 1) >= 0:
+        raise ValueError("the same numbers stand in two places of the checkpoint")
+    return at
 
 
 def neutral_scores(posters: Path) -> Tensor:
@@ -80,14 +137,16 @@ def neutral_scores(posters: Path) -> Tensor:
     return torch.from_numpy(log_odds(labels.mean(axis=0)))
 
 
-def export(features: Path, scores: Path, posters: Path, out: Path) -> None:
-    """Export, halve, check against torch, write.
+def export(checkpoint: Path, scores: Path, posters: Path, out: Path) -> None:
+    """Export, halve, leave out ImageNet's weights, check against torch, write.
 
     Raises:
         ValueError: what ONNX gives differs from torch's by more than float16 weights explain.
     """
+    imagenet = EfficientNetLite.from_imagenet("lite2", str(checkpoint))
+    state = torch.load(scores, map_location="cpu", weights_only=True)
     model = ShippedEncoder(
-        trained("features", features), trained("scores", scores), neutral_scores(posters)
+        imagenet, GenreImageModel.from_state(state), neutral_scores(posters)
     ).eval()
     example = torch.randint(0, 256, (2, INPUT_HEIGHT, INPUT_WIDTH, 3), dtype=torch.uint8)
     program = torch.onnx.export(
@@ -101,10 +160,11 @@ def export(features: Path, scores: Path, posters: Path, out: Path) -> None:
         optimize=True,
     )
     assert program is not None
-    data = with_half_weights(program.model_proto).SerializeToString()
+    whole = without_imagenet(program.model_proto, imagenet, checkpoint)
+    data = with_half_weights(whole).SerializeToString()
     with torch.inference_mode():
         expected = model(example).numpy()
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = cpu_session(data, weights=stored_weights(data, checkpoint))
     actual = session.run(None, {"images": example.numpy()})[0]
     difference = float(np.abs(actual - expected).max() / np.abs(expected).max())
     if difference > _TOLERANCE:
@@ -116,10 +176,12 @@ def export(features: Path, scores: Path, posters: Path, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("data", "features", "scores", "out"):
+    for name in ("data", "checkpoint", "scores", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
-    export(arguments.features, arguments.scores, arguments.data / "posters.parquet", arguments.out)
+    export(
+        arguments.checkpoint, arguments.scores, arguments.data / "posters.parquet", arguments.out
+    )
 
 
 if __name__ == "__main__":

@@ -3,26 +3,20 @@
 Frozen ImageNet features of five crops of a poster, averaged, under one hidden layer of 512;
 sentence embeddings of a window of dialogue, averaged, under one of 256; both fused as the sum of
 their log-odds minus the prior's. Several windows of a film are averaged as log-odds; everything is
-recalibrated on validation. No fine-tuning, no attention, no words.
-
-    python recipes/embedded/floor.py --data ../shared/data \
-        --checkpoint efficientnet-lite0-57934424.pth --out build/images
+recalibrated on validation. No fine-tuning, no attention, no words. ``evaluate.py`` measures it.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from array_set import ArraySet
 from bags import by_film
 from corpus import film_index
-from efficientnet_lite import FEATURES, EfficientNetLite
-from images import load, log_odds, test_crops
+from frozen_features import FrozenFeatures
+from images import log_odds
 from numpy.typing import NDArray
 from texts import Passages
 from torch import Tensor, nn
@@ -32,23 +26,6 @@ from reelgenre.evaluation import fit_platt, sigmoid
 Floats = NDArray[np.float32]
 # Four epochs were best of 4, 8, 12 and 20 on validation.
 EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 4, 64, 1e-3, 0.1, 0.5
-
-
-@dataclass(frozen=True)
-class FrozenFeatures(ArraySet):
-    """What ImageNet's network sees in posters.
-
-    Attributes:
-        means: float32 [N, 1280], over the five fixed crops.
-        labels: float32 [N, 21].
-        films: IMDb ids [N].
-        splits: [N].
-    """
-
-    means: Floats
-    labels: Floats
-    films: NDArray[np.str_]
-    splits: NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -66,8 +43,8 @@ class Floor:
         shown, said = posters.splits == "trn", dialogues.splits == "trn"
         labels = np.concatenate([posters.labels[shown], dialogues.labels[said]])
         return cls(
-            _fitted(512, posters.means[shown], posters.labels[shown]),
-            _fitted(256, _window_means(dialogues, np.flatnonzero(said)), dialogues.labels[said]),
+            fitted(512, posters.means[shown], posters.labels[shown]),
+            fitted(256, _window_means(dialogues, np.flatnonzero(said)), dialogues.labels[said]),
             log_odds(labels.mean(axis=0)),
         )
 
@@ -76,9 +53,9 @@ class Floor:
     ) -> dict[str, tuple[Floats, Floats]]:
         """Labels and logits [N, 21] of the films of a split, seen in several ways."""
         rows = film_index(posters, split)
-        pictures = _run(self.pictures, posters.means[[row for row, *_ in rows.values()]])
+        pictures = run(self.pictures, posters.means[[row for row, *_ in rows.values()]])
         groups = by_film(dialogues, split, set())
-        every = [_run(self.speech, _window_means(dialogues, group)) for group in groups]
+        every = [run(self.speech, _window_means(dialogues, group)) for group in groups]
         found = {
             "poster": (posters.labels[[row for row, *_ in rows.values()]], pictures),
         }
@@ -117,13 +94,15 @@ def _window_means(dialogues: Passages, windows: Sequence[int] | NDArray[np.intp]
     return np.stack([dialogues.steps(int(window)).mean(axis=0) for window in windows])
 
 
-def _run(network: nn.Module, inputs: Floats) -> Floats:
+def run(network: nn.Module, inputs: Floats) -> Floats:
+    """Logits [N, 21] of inputs [N, D]."""
     with torch.inference_mode():
         logits: Floats = network(torch.from_numpy(inputs)).numpy()
     return logits
 
 
-def _fitted(hidden: int, inputs: Floats, labels: Floats) -> nn.Module:
+def fitted(hidden: int, inputs: Floats, labels: Floats) -> nn.Module:
+    """A network with one hidden layer, trained on inputs [N, D] and labels [N, 21]."""
     mean, deviation = inputs.mean(axis=0), inputs.std(axis=0).clip(1e-3)
     network = nn.Sequential(
         _Standardise(mean, deviation),
@@ -152,27 +131,3 @@ class _Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.deviation
-
-
-@torch.inference_mode()
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--checkpoint", required=True, help="the packaged ImageNet weights (.pth)")
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    posters = load(arguments.data / "posters.parquet")
-    network = EfficientNetLite.from_imagenet("lite0", arguments.checkpoint).eval()
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    means = np.empty((len(posters.images), FEATURES), np.float32)
-    for row, image in enumerate(posters.images):
-        crops = torch.from_numpy(np.stack(test_crops(image))).permute(0, 3, 1, 2)
-        with torch.autocast("cpu", torch.bfloat16):
-            means[row] = network(crops.float().div(127.5).sub(1.0)).float().mean(dim=0).numpy()
-    FrozenFeatures(means, posters.labels, posters.films, posters.splits).save(
-        arguments.out / "imagenet.npz"
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -110,17 +111,21 @@ def fusion_set(
 def frame_draw(
     corpus: Corpus, posters: list[int], stills: list[int], random: np.random.Generator
 ) -> Bag | None:
-    """Stills of the film where there are any, else film-like crops of its poster."""
+    """One crop of each of some stills of the film where there are any, else one of its poster.
+
+    Never two crops of one picture: the gates are to learn what several frames are worth.
+    """
     if stills:
-        source, rows = corpus.stills, stills
+        source = corpus.stills
+        rows = random.permutation(stills)[: int(random.integers(1, len(stills) + 1))]
     elif posters:
-        source, rows = corpus.posters, posters
+        source, rows = corpus.posters, np.array(posters[:1])
     else:
         return None
     crops = np.concatenate([source.fixed[rows], source.varied[rows]], axis=1)
-    flat = crops.reshape(-1, crops.shape[-1]).astype(np.float32)
-    count = int(random.integers(1, len(flat) + 1))
-    chosen: Bag = flat[random.permutation(len(flat))[:count]]
+    chosen: Bag = crops[np.arange(len(rows)), random.integers(0, crops.shape[1], len(rows))].astype(
+        np.float32
+    )
     return chosen
 
 
@@ -137,6 +142,7 @@ def train_fusion(
     trusts: Mapping[str, nn.Parameter],
     data: FusionSet,
     offset: Floats,
+    frames_kappa: float,
     pull: float = 0.02,
 ) -> float:
     """Fit gates and trusts; genres differ from their mean only as far as the data insist.
@@ -146,11 +152,18 @@ def train_fusion(
         trusts: [21] of the experts that have scores.
         data: validation films.
         offset: [21], log-odds of these films' prevalences over the prior.
+        frames_kappa: frames at which half of the trust in them is reached. Given, as few
+            validation films have several frames (see ``frame_correlation.py``).
         pull: weight of the differences between genres.
     """
     shift = torch.from_numpy(offset)
     steps = _tensors(data.steps)
     labels = torch.from_numpy(data.labels)
+    frames = fusion.names.index("frames")
+    with torch.no_grad():
+        fusion.kappa[frames] = math.log(math.expm1(frames_kappa))
+        # As much trust in one frame as in one step of another modality to begin with.
+        fusion.alpha[frames] += frames_kappa
     parameters = [*fusion.parameters(), *trusts.values()]
     optimiser = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
     loss_function = nn.BCEWithLogitsLoss()
@@ -162,6 +175,8 @@ def train_fusion(
         spread = (per_genre - per_genre.mean(dim=1, keepdim=True)).square().mean()
         loss: Tensor = loss_function(fused + shift, labels) + pull * spread
         loss.backward()  # type: ignore[no-untyped-call]
+        assert fusion.kappa.grad is not None
+        fusion.kappa.grad[frames] = 0
         return loss
 
     return float(optimiser.step(closure))  # type: ignore[no-untyped-call]

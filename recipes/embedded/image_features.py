@@ -3,7 +3,7 @@
 Of each image the fixed crops it is measured with and some film-like ones, as one bag per image.
 
     python recipes/embedded/image_features.py --data ../shared/data --encoder frame_encoder.onnx \
-        --out build/images
+        --checkpoint efficientnet-lite2-9656183e.pth --out build/images
 """
 
 from __future__ import annotations
@@ -72,12 +72,11 @@ def encode(kind: str, images: ImageSet, encoder: FrameEncoder) -> ImageFeatures:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--encoder", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    for name in ("data", "encoder", "checkpoint", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    encoder = FrameEncoder(arguments.encoder, "training")
+    encoder = FrameEncoder(arguments.encoder, "training", checkpoint=arguments.checkpoint)
     for kind in ("stills", "posters"):
         features = encode(kind, load(arguments.data / f"{kind}.parquet"), encoder)
         features.save(arguments.out / f"{kind}.npz")

@@ -38,6 +38,7 @@ from expert_training import (
     window_validation,
     with_scores,
 )
+from frame_correlation import FILE as FRAME_CORRELATION
 from fusion import fused_logits, fusion_set, train_fusion
 from images import log_odds
 from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def main() -> None:
     tables = WordTables.load(arguments.words)
     views = {"speech": embeddings, "words": word_view(tables)}
     sources = {
-        "frames": [image_bags(posters, "trn"), film_bags(stills, "trn", weight=6)],
+        "frames": [image_bags(posters, "trn"), film_bags(stills, "trn", weight=3)],
         # Trailers have narrators, who talk as plots are written; dialogue alone does not teach
         # them, and an expert of plots alone reads real trailers' captions better than one of
         # dialogue alone.
@@ -160,7 +161,10 @@ def main() -> None:
         for name, expert in experts.items()
         if isinstance(expert, Expert) and expert.trust is not None
     }
-    loss = train_fusion(module.fusion, trusts, validation, offset)
+    correlation = json.loads((arguments.images / FRAME_CORRELATION).read_text())
+    # The lower end of its interval: shots of a trailer are more alike than stills picked by hand.
+    kappa = correlation["low"]
+    loss = train_fusion(module.fusion, trusts, validation, offset, kappa)
     logits = fused_logits(module.fusion, trusts, validation) + offset
     calibration = fit_platt(validation.labels, logits, prior_strength=20.0)
     probabilities = sigmoid(calibration.logits(logits))
@@ -173,6 +177,7 @@ def main() -> None:
                 "recipe": "recipes/embedded/train_classifier.py",
                 "seed": arguments.seed,
                 "validation_map": scores,
+                "frame_correlation": correlation,
                 "fusion_loss": loss,
             },
         }

@@ -1,15 +1,16 @@
-"""Fine-tune two EfficientNet-Lites into the embedded profile's image encoder.
+"""Fine-tune EfficientNet-Lite0 into the network that scores the genres of an image.
 
-One is trained for long and names the genres itself; by then it knows the training images by heart,
-so what a classifier learns from its features of those images would not hold for others. The other
-one is trained for a few epochs only, and its features are what the classifier's expert learns from.
+It is trained for long, and by then knows the training images by heart: what a classifier learns
+from its features of those images does not hold for others. So only its scores are used, and how far
+to trust them is decided on validation films.
 
-Stages: posters alone (film-like and clean crops), then posters and film stills together. Each stage
-leaves its checkpoint and a line of JSON per epoch with the mean average precision on validation
-posters and validation stills; the checkpoints are compared on stills by ``evaluate.py``.
+Stages: posters alone (film-like and clean crops), again from a high learning rate, then posters and
+film stills together. Each stage leaves its checkpoint and a line of JSON per epoch with the mean
+average precision on validation posters and validation stills; the checkpoints are compared on
+stills by ``evaluate.py``.
 
-    python recipes/embedded/train_frames.py scores --data ../shared/data --checkpoint \
-        efficientnet-lite0-57934424.pth --out build/scores
+    python recipes/embedded/train_frames.py --data ../shared/data \
+        --checkpoint efficientnet-lite0-57934424.pth --out build/scores
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from efficientnet_lite import FEATURES, EfficientNetLite, Variant
+from efficientnet_lite import FEATURES, EfficientNetLite
 from images import ImageSet, clean, film_like, load, test_crops
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
@@ -52,35 +53,10 @@ class Stage:
     still_repeats: int
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How one of the two networks is trained.
-
-    Attributes:
-        variant: of the network.
-        stages: by name, in order.
-    """
-
-    variant: Variant
-    stages: dict[str, Stage]
-
-
-PLANS = {
-    "scores": Plan(
-        "lite0",
-        {
-            "posters-first": Stage(6, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
-            "posters": Stage(14, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
-            "stills": Stage(3, learning_rate=5e-4, poster_share=0.4, still_repeats=6),
-        },
-    ),
-    "features": Plan(
-        "lite2",
-        {
-            "posters": Stage(3, learning_rate=5e-4, poster_share=1.0, still_repeats=0),
-            "stills": Stage(1, learning_rate=3e-4, poster_share=0.4, still_repeats=6),
-        },
-    ),
+STAGES = {
+    "posters-first": Stage(epochs=6, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
+    "posters": Stage(epochs=14, learning_rate=1e-3, poster_share=1.0, still_repeats=0),
+    "stills": Stage(epochs=3, learning_rate=5e-4, poster_share=0.4, still_repeats=6),
 }
 BATCH = 48
 WEIGHT_DECAY = 0.05
@@ -103,9 +79,9 @@ class GenreImageModel(nn.Module):
         return logits
 
     @classmethod
-    def from_state(cls, variant: Variant, state: dict[str, Tensor]) -> GenreImageModel:
+    def from_state(cls, state: dict[str, Tensor]) -> GenreImageModel:
         """The model that a stage left."""
-        model = cls(EfficientNetLite(variant))
+        model = cls(EfficientNetLite("lite0"))
         model.load_state_dict(state)
         return model
 
@@ -235,7 +211,6 @@ def train_stage(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("plan", choices=PLANS)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--checkpoint", required=True, help="the packaged ImageNet weights (.pth)")
     parser.add_argument("--out", type=Path, required=True)
@@ -243,14 +218,15 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(arguments.seed)
-    plan = PLANS[arguments.plan]
-    (arguments.out / "plan.json").write_text(json.dumps(asdict(plan), indent=2))
+    (arguments.out / "stages.json").write_text(
+        json.dumps({name: asdict(stage) for name, stage in STAGES.items()}, indent=2)
+    )
     posters = load(arguments.data / "posters.parquet")
     stills = load(arguments.data / "stills.parquet")
-    model = GenreImageModel(EfficientNetLite.from_imagenet(plan.variant, arguments.checkpoint))
+    model = GenreImageModel(EfficientNetLite.from_imagenet("lite0", arguments.checkpoint))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.encoder.freeze_stem()
-    for name, stage in plan.stages.items():
+    for name, stage in STAGES.items():
         done = arguments.out / f"{name}.done"
         if done.exists():
             # An earlier run got this far; its checkpoint is the start of the next stage.

