@@ -286,3 +286,36 @@ def test_ctrl_c_keeps_whole_lines_and_says_so(folder: Path, tmp_path: Path) -> N
     assert text.endswith("\n")
     entries = [json.loads(line) for line in text.splitlines()]
     assert 0 < len(entries) < 600
+
+
+def test_an_interrupt_that_python_drops_still_ends_the_run(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Pressed:
+        """Ctrl-C while an object is thrown away: Python prints the exception and goes on."""
+
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    classify = GenrePipeline.__call__
+
+    def interrupted(self: GenrePipeline, *given: Any, **named: Any) -> Any:
+        result = classify(self, *given, **named)
+        Pressed()
+        return result
+
+    monkeypatch.setattr(GenrePipeline, "__call__", interrupted)
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    many = tmp_path / "many"
+    many.mkdir()
+    for name in ("a", "b", "c"):
+        os.link(folder / "a" / "trailer.mp4", many / f"{name}.mp4")
+    before = signal.getsignal(signal.SIGINT)
+    lines = tmp_path / "results.jsonl"
+    assert run(["classify", str(many), "--modalities", "frames", "--jsonl", str(lines)]) == 130
+    assert len(lines.read_text().splitlines()) == 1
+    assert "interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 from reelgenre.cli.exits import FAILED, INTERRUPTED, OK, SOME_FAILED, USAGE
@@ -80,7 +85,7 @@ def classify_all(request: Request) -> int:
     with Progress(len(todo)) as progress:
         # Before the output is opened: what cannot start must not replace an earlier result.
         pipeline = _pipeline(request, progress) if todo else None
-        with _Output(request, single) as output:
+        with _Output(request, single) as output, _interrupts() as pressed:
             for failure in failures:
                 output.failure(failure)
             try:
@@ -94,11 +99,29 @@ def classify_all(request: Request) -> int:
                     else:
                         output.result(outcome.to_dict(), render_result(outcome, request.top))
                     progress.finish()
+                    if pressed.is_set():
+                        raise KeyboardInterrupt
             except KeyboardInterrupt:
                 progress.close()
                 sys.stderr.write("reelgenre: interrupted; the files before this one are done.\n")
                 return INTERRUPTED
     return _summary(len(files), len(files) - len(todo), failures)
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Remember Ctrl-C as well as raise it: Python drops what is raised in a destructor's call."""
+    pressed = threading.Event()
+
+    def handle(_: int, __: FrameType | None) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _pipeline(request: Request, progress: Progress) -> GenrePipeline:
