@@ -17,10 +17,8 @@ import numpy as np
 import torch
 from array_set import ArraySet
 from efficientnet_lite import FEATURES, EfficientNetLite
-from images import ImageSet, load, test_crops
+from images import ImageSet, fixed_crops, load
 from numpy.typing import NDArray
-
-from reelgenre.extractors.frame_input import encoder_input
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,7 @@ def encode(kind: str, images: ImageSet, network: EfficientNetLite) -> FrozenFeat
     """Crop and encode a whole set."""
     means = np.empty((len(images.images), FEATURES), np.float32)
     for row, image in enumerate(images.images):
-        crops = test_crops(image) if kind == "posters" else [encoder_input(image)]
-        pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+        pixels = torch.from_numpy(np.stack(fixed_crops(kind, image))).permute(0, 3, 1, 2)
         with torch.autocast("cpu", torch.bfloat16):
             means[row] = network(pixels.float().div(127.5).sub(1.0)).float().mean(dim=0).numpy()
     return FrozenFeatures(means, images.labels, images.films, images.splits)

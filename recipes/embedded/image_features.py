@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from array_set import ArraySet
-from images import ImageSet, film_like, load, test_crops
+from images import ImageSet, film_like, fixed_crops, load
 from numpy.typing import NDArray
 
-from reelgenre.extractors.frame_input import encoder_input
 from reelgenre.extractors.frames import FrameEncoder
 from reelgenre.genres import GENRES
 
@@ -57,7 +56,7 @@ def encode(kind: str, images: ImageSet, encoder: FrameEncoder) -> ImageFeatures:
     for index, image in enumerate(images.images):
         random = np.random.default_rng((7, index))
         still = kind == "stills"
-        crops = [encoder_input(image)] if still else test_crops(image)
+        crops = fixed_crops(kind, image)
         count = len(crops)
         crops += [film_like(image, random, still=still) for _ in range(FILM_LIKE[kind])]
         features = encoder.encode(np.stack(crops)).astype(np.float16)

@@ -131,6 +131,11 @@ def clean(image: Image, random: np.random.Generator) -> Image:
     return encoder_input(np.ascontiguousarray(crop))
 
 
+def fixed_crops(kind: str, image: Image) -> list[Image]:
+    """The crops of a poster or a still that are the same every time: uint8 [160, 288, 3] each."""
+    return test_crops(image) if kind == "posters" else [encoder_input(image)]
+
+
 def test_crops(image: Image) -> list[Image]:
     """The five fixed landscape crops that a poster is measured with: uint8 [160, 288, 3] each."""
     height, width = image.shape[:2]

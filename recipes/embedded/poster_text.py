@@ -14,13 +14,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from images import decoded, multi_hot
-from texts import Passages, passages_of
+from texts import Passages, passages_of, sentence_encoder
 
 from reelgenre.extractors.embedded import english_spelling, text_reader
 from reelgenre.extractors.loading import Loading
-from reelgenre.extractors.sentences import SentenceEncoder
 from reelgenre.extractors.titles import ReadFrame, frame_titles
-from reelgenre.weights import resolve
 
 HERE = Path(__file__).parent
 SPLITS = ("val", "tst", "trn")
@@ -51,13 +49,9 @@ def passages(readings: Path, loading: Loading) -> Passages:
     rows = [json.loads(line) for line in readings.open(encoding="utf-8")]
     rows = sorted((row for row in rows if row["text"]), key=lambda row: str(row["imdb_id"]))
     spelling, _ = english_spelling(loading)
-    weights = resolve("minilm-int8")
-    encoder = SentenceEncoder(
-        weights.files["model.onnx"], weights.files["tokenizer.json"], weights.artefact.digest
-    )
     return passages_of(
         [(row["imdb_id"], row["split"], multi_hot(row["genres"]), [row["text"]]) for row in rows],
-        encoder,
+        sentence_encoder(),
         spelling.repair,
     )
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from reelgenre.extractors.chunking import chunk_lines
 from reelgenre.extractors.sentences import SentenceEncoder
 from reelgenre.files import atomic_write
+from reelgenre.weights import resolve
 
 # Windows taken of each film, spread over it; the test takes all (24).
 WINDOWS = {"trn": 12, "val": 12, "tst": 24}
@@ -188,24 +189,27 @@ def caption_rows(path: Path) -> list[Row]:
     ]
 
 
+def sentence_encoder() -> SentenceEncoder:
+    """The embedded profile's own."""
+    weights = resolve("minilm-int8")
+    return SentenceEncoder(
+        weights.files["model.onnx"], weights.files["tokenizer.json"], weights.artefact.digest
+    )
+
+
 def pieces(lines: list[str]) -> list[str]:
     """Lines as the speech extractor would cut them."""
     return [chunk.text for chunk in chunk_lines([line for line in lines if line.strip()])]
 
 
 def main() -> None:
-    from reelgenre.weights import resolve
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     data: Path = arguments.data
-    weights = resolve("minilm-int8")
-    encoder = SentenceEncoder(
-        weights.files["model.onnx"], weights.files["tokenizer.json"], weights.artefact.digest
-    )
+    encoder = sentence_encoder()
     sets: dict[str, Callable[[], list[Row]]] = {
         "captions": lambda: caption_rows(data / "trailer_captions.parquet"),
         "dialogues_val": lambda: dialogue_rows(data / "dialogues.parquet", "val"),

@@ -95,7 +95,7 @@ def test_the_graph_computes_with_the_checkpoints_weights(
     network: nn.Sequential, files: tuple[Path, Path]
 ) -> None:
     model, checkpoint = files
-    session = open_session(model, 1, stored_weights(model.read_bytes(), checkpoint))
+    session = open_session(model, 1, checkpoint)
     x = torch.randn(1, CHANNELS_IN, 9, 9)
     (found,) = session.run(None, {"x": x.numpy()})
     np.testing.assert_allclose(found, network(x).numpy(), rtol=1e-4, atol=1e-4)

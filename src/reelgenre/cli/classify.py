@@ -112,6 +112,9 @@ def classify_all(request: Request) -> int:
 def _interrupts() -> Iterator[threading.Event]:
     """Remember Ctrl-C as well as raise it: Python drops what is raised in a destructor's call."""
     pressed = threading.Event()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background
+        yield pressed
+        return
 
     def handle(_: int, __: FrameType | None) -> None:
         pressed.set()

@@ -11,7 +11,6 @@ from reelgenre.extractors.base import Extraction, ExtractorSpec, fingerprint
 from reelgenre.extractors.frame_input import INPUT_HEIGHT, INPUT_WIDTH, encoder_input
 from reelgenre.extractors.frame_steps import frame_steps
 from reelgenre.extractors.sessions import open_session
-from reelgenre.extractors.stored_weights import stored_weights
 from reelgenre.media import Frames, MediaView
 
 _VERSION = 1
@@ -47,8 +46,7 @@ class FrameEncoder:
         threads: int | None = None,
         checkpoint: Path | None = None,
     ) -> None:
-        weights = stored_weights(model.read_bytes(), checkpoint) if checkpoint else None
-        self._session = open_session(model, threads, weights)
+        self._session = open_session(model, threads, checkpoint)
         self._input = self._session.get_inputs()[0].name
         self.spec = ExtractorSpec(
             name="frames",

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from reelgenre.errors import WeightsError
+from reelgenre.extractors.stored_weights import stored_weights
 from reelgenre.onnx_sessions import cpu_session
 
 
 def open_session(
     model: Path,
     threads: int | None = None,
-    weights: Mapping[str, NDArray[np.float32]] | None = None,
+    checkpoint: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """Load an ONNX file for the CPU.
 
@@ -25,14 +23,18 @@ def open_session(
     Args:
         model: the file.
         threads: of one inference; None lets onnxruntime take all cores.
-        weights: by name, those that the file lacks; it is then read at once.
+        checkpoint: what the file takes weights from that it lacks
+            (see :mod:`reelgenre.extractors.stored_weights`); None where it has all of them.
 
     Raises:
-        WeightsError: the file is not a model that this onnxruntime can run.
+        WeightsError: the file is not a model that this onnxruntime can run, or does not go with
+            the checkpoint.
     """
     try:
-        # A file that lacks weights is given as bytes: onnxruntime looks for others beside a path.
-        return cpu_session(model.read_bytes() if weights else model, threads, weights)
+        if checkpoint is None:
+            return cpu_session(model, threads)
+        content = model.read_bytes()
+        return cpu_session(content, threads, stored_weights(content, checkpoint))
     except ValueError as error:
         raise WeightsError(
             f"onnxruntime cannot load {model}: {error}",
